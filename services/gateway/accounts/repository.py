@@ -1,0 +1,53 @@
+"""All SQL on people and profiles. Runs inside the caller's transaction."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.gateway.accounts.models import Account
+from services.gateway.tenants.repository import TenantRepository
+
+_ACCOUNT = """
+    SELECT p.id, p.email, f.name, f.locale, f.is_admin
+    FROM person AS p JOIN profile AS f ON f.user_id = p.id WHERE p.id = $1
+"""
+
+
+class AccountRepository:
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def insert(self, user: UUID, email: str, password_hash: str, at: datetime) -> bool:
+        """False when the address is taken."""
+        found = await self._connection.fetchval(
+            "INSERT INTO person VALUES ($1, $2, $3, $4) ON CONFLICT (email) DO NOTHING RETURNING id",
+            user, email, password_hash, at,
+        )
+        return found is not None
+
+    async def insert_profile(self, user: UUID, name: str, locale: str, at: datetime) -> None:
+        await self._connection.execute(
+            "INSERT INTO profile (user_id, name, locale, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+            user, name, locale, at,
+        )
+
+    async def update_profile(self, user: UUID, name: str | None, locale: str | None, at: datetime) -> None:
+        """None leaves a field as it is."""
+        await self._connection.execute(
+            "UPDATE profile SET name = coalesce($2, name), locale = coalesce($3, locale), updated_at = $4 WHERE user_id = $1",
+            user, name, locale, at,
+        )
+
+    async def find_password(self, email: str) -> tuple[UUID, str] | None:
+        """The person's id and password hash."""
+        row = await self._connection.fetchrow("SELECT id, password_hash FROM person WHERE email = $1", email)
+        return None if row is None else (row["id"], row["password_hash"])
+
+    async def find(self, user: UUID) -> Account | None:
+        """With the tenants, which only the person sees: the transaction is scoped to them here."""
+        await self._connection.execute("SELECT set_config('app.user_id', $1, true)", str(user))
+        row = await self._connection.fetchrow(_ACCOUNT, user)
+        if row is None:
+            return None
+        memberships = await TenantRepository(self._connection).list_of(user)
+        return Account(*row.values(), memberships=tuple(memberships))

@@ -1,0 +1,79 @@
+"""What routes ask for."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from services.gateway.accounts.service import Accounts
+from services.gateway.errors import Unauthorized
+from services.gateway.events.hub import Hub
+from services.gateway.identity.visitors import Visitor, Visitors
+from services.gateway.limits.service import Limits
+from services.gateway.sessions.service import Sessions
+from services.gateway.sessions.tokens import AccessTokens
+from services.gateway.settings import Settings
+from shared.clock import Clock
+from shared.db import Database
+from shared.http import CurrentTenant, CurrentUser, ServiceClient
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """Everything the routes use, built once in `main`."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    accounts: Accounts
+    sessions: Sessions
+    access: AccessTokens
+    visitors: Visitors
+    limits: Limits
+    hub: Hub
+    clients: dict[str, ServiceClient]  # upload, usage, billing
+    form_key: bytes
+
+
+def _parts(request: Request) -> GatewayParts:
+    parts: GatewayParts = request.app.state.parts
+    return parts
+
+
+def _visitor(request: Request) -> Visitor:
+    """As the door has recognised them; somebody who came past the door is nobody."""
+    found = request.scope.get("stowage")
+    return found["visitor"] if found is not None else Visitor()
+
+
+def _address(request: Request) -> str:
+    found = request.scope.get("stowage")
+    return str(found["address"]) if found is not None else "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A person acting for a tenant, without the doubts."""
+
+    tenant_id: UUID
+    user_id: UUID
+
+
+def _scope(principal: CurrentTenant) -> Scope:
+    if principal.tenant_id is None or principal.user_id is None:
+        raise Unauthorized
+    return Scope(principal.tenant_id, principal.user_id)
+
+
+def _user_id(principal: CurrentUser) -> UUID:
+    if principal.user_id is None:
+        raise Unauthorized
+    return principal.user_id
+
+
+Parts = Annotated[GatewayParts, Depends(_parts)]
+Caller = Annotated[Visitor, Depends(_visitor)]
+Address = Annotated[str, Depends(_address)]
+TenantUser = Annotated[Scope, Depends(_scope)]
+UserId = Annotated[UUID, Depends(_user_id)]

@@ -1,0 +1,95 @@
+"""What can be wrong with a request to the gateway; each carries its status once."""
+
+from shared.errors import DomainError
+
+
+class EmailInvalid(DomainError):
+    def __init__(self, reason: str) -> None:
+        super().__init__("email_invalid", 422, reason)
+
+
+class PasswordInvalid(DomainError):
+    def __init__(self, reason: str) -> None:
+        super().__init__("password_invalid", 422, reason)
+
+
+class NameInvalid(DomainError):
+    def __init__(self, reason: str) -> None:
+        super().__init__("name_invalid", 422, reason)
+
+
+class EmailTaken(DomainError):
+    def __init__(self) -> None:
+        super().__init__("email_taken", 409, "There is an account with this e-mail address already.")
+
+
+class CredentialsWrong(DomainError):
+    """The same answer whether the address is unknown or the password is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("credentials_wrong", 401, "The e-mail address or the password is wrong.")
+
+
+class Unauthorized(DomainError):
+    def __init__(self, detail: str = "Sign in first.") -> None:
+        super().__init__("unauthorized", 401, detail)
+
+
+class SessionEnded(DomainError):
+    def __init__(self) -> None:
+        super().__init__("session_ended", 401, "This session has ended. Sign in again.")
+
+
+class TenantNotFound(DomainError):
+    """Unknown, or somebody else's: the caller cannot tell which."""
+
+    def __init__(self) -> None:
+        super().__init__("tenant_not_found", 404, "There is no such tenant.")
+
+
+class NotificationNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("notification_not_found", 404, "There is no such notification.")
+
+
+class CsrfFailed(DomainError):
+    def __init__(self) -> None:
+        super().__init__("csrf_failed", 403, "The form has expired. Load the page again.")
+
+
+class TooManyRequests(DomainError):
+    """`wait` in seconds, until the next request would pass."""
+
+    def __init__(self, wait: float, detail: str = "Too many requests.") -> None:
+        super().__init__("rate_limited", 429, detail)
+        self.wait = wait
+
+
+class Busy(DomainError):
+    def __init__(self) -> None:
+        super().__init__("busy", 503, "Too many people sign in at this moment. Try again in a few seconds.")
+
+
+class TooManyStreams(DomainError):
+    def __init__(self, limit: int) -> None:
+        super().__init__("too_many_streams", 429, f"At most {limit} event streams may be open at once.")
+
+
+class BadRequest(DomainError):
+    def __init__(self, detail: str) -> None:
+        super().__init__("bad_request", 400, detail)
+
+
+class ClientSlow(DomainError):
+    def __init__(self) -> None:
+        super().__init__("request_timeout", 408, "The rest of the request did not arrive in time.")
+
+
+class ServiceUnreachable(DomainError):
+    def __init__(self) -> None:
+        super().__init__("service_unreachable", 502, "The service behind this address does not answer. Try again.")
+
+
+class ServiceTimeout(DomainError):
+    def __init__(self) -> None:
+        super().__init__("service_timeout", 504, "The service behind this address did not answer in time.")

@@ -1,0 +1,45 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from services.gateway.dependencies import Parts, TenantUser
+from services.gateway.errors import NotificationNotFound
+from services.gateway.notifications.models import Notification
+from services.gateway.notifications.repository import NotificationRepository
+from shared.http import Page, Paging, decode_cursor, encode_cursor
+
+router = APIRouter(prefix="/api/notifications", tags=["notices"])
+
+
+class NotificationOut(BaseModel):
+    id: UUID
+    kind: str
+    title: str
+    body: str
+    created_at: datetime
+    read_at: datetime | None
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, n: Notification) -> "NotificationOut":
+        return cls(
+            id=n.id, kind=n.kind, title=n.title, body=n.body, created_at=n.created_at, read_at=n.read_at, data=n.data
+        )
+
+
+@router.get("")
+async def list_notifications(scope: TenantUser, parts: Parts, page: Paging) -> Page[NotificationOut]:
+    """What the tenant was told, newest first."""
+    raise NotImplementedError
+
+
+@router.post("/{notification_id}/read", status_code=204)
+async def mark_read(notification_id: UUID, scope: TenantUser, parts: Parts) -> Response:
+    """Safe to repeat; the first time counts."""
+    async with parts.database.transaction(scope.tenant_id) as connection:
+        if not await NotificationRepository(connection).mark_read(scope.tenant_id, notification_id, parts.clock.now()):
+            raise NotificationNotFound
+    return Response(status_code=204)

@@ -1,0 +1,152 @@
+"""How figures and refusals look to people. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from shared.sizes import format_bytes
+
+Level = Literal["ok", "warn", "full"]
+
+WARN_ABOVE = 80  # percent
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Used bytes of a limit (None: unlimited), with the words for it."""
+
+    used: int
+    limit: int | None
+
+    @property
+    def level(self) -> Level:
+        if self.limit is None:
+            return "ok"
+        if self.used >= self.limit:
+            return "full"
+        return "warn" if self.used * 100 > self.limit * WARN_ABOVE else "ok"
+
+    @property
+    def percent(self) -> float:
+        """Rounded down to a tenth: 99.99 % is not yet full."""
+        if self.limit is None:
+            return 0.0
+        return min(self.used * 1000 // self.limit, 1000) / 10 if self.limit > 0 else 100.0
+
+    @property
+    def percent_text(self) -> str:
+        return "" if self.limit is None else f"{self.percent:g} %"
+
+    @property
+    def used_text(self) -> str:
+        return format_bytes(self.used)
+
+    @property
+    def limit_text(self) -> str:
+        return "unlimited" if self.limit is None else format_bytes(self.limit)
+
+    @property
+    def available_text(self) -> str:
+        return "Unlimited" if self.limit is None else format_bytes(max(0, self.limit - self.used))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    tone: Literal["good", "bad"]
+    text: str
+
+
+_MESSAGES = {
+    "uploaded": Message("good", "The file is stored."),
+    "deleted": Message("good", "The file is deleted."),
+    "paid": Message("good", "Thank you. Your plan changes as soon as the payment is confirmed."),
+    "quota_exceeded": Message("bad", "This file does not fit. Upgrade your plan or delete files."),
+    "file_too_large": Message("bad", "This file is larger than your plan allows for one file."),
+    "type_not_allowed": Message("bad", "Files of this type are not allowed."),
+    "csrf_failed": Message("bad", "The form had expired. Please try again."),
+    "not_found": Message("bad", "That file is not there any more."),
+    "refused": Message("bad", "That did not work. Please try again."),
+}
+
+
+def message_of(code: str | None) -> Message | None:
+    """Only known codes speak: words from an address would be somebody else's words on our page."""
+    return _MESSAGES.get(code) if code else None
+
+
+def code_of_refusal(status: int, code: str | None) -> str:
+    """The message for a refused upload or deletion."""
+    if code in _MESSAGES:
+        return str(code)
+    return {404: "not_found", 413: "file_too_large", 415: "type_not_allowed"}.get(status, "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class FileLine:
+    id: str
+    name: str
+    size_text: str
+    category: str
+    kind: str
+    mark: str  # up to four letters in place of an icon
+    at: str
+    at_text: str
+
+
+def file_line(item: dict[str, Any]) -> FileLine:
+    """One file as upload's list gives it."""
+    name = str(item.get("file_name") or item.get("name") or "")
+    suffix = name.rpartition(".")[2] if "." in name else ""
+    at = str(item.get("stored_at") or item.get("created_at") or "")
+    return FileLine(
+        id=str(item.get("file_id") or item.get("id")),
+        name=name,
+        size_text=format_bytes(int(item.get("file_size") or item.get("size") or 0)),
+        category=str(item.get("category") or ""),
+        kind=str(item.get("file_type") or "other"),
+        mark=suffix.upper() if 0 < len(suffix) <= 4 and suffix.isalnum() else "FILE",
+        at=at,
+        at_text=datetime.fromisoformat(at).strftime("%-d %b, %H:%M") if at else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCard:
+    code: str
+    name: str
+    price: str
+    currency: str
+    interval: str
+    current: bool
+    payable: bool
+    storage_text: str
+    features: list[str]
+
+
+def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
+    """One plan as billing's catalogue gives it."""
+    rights = item["entitlements"]
+    storage = _size(rights["storage_bytes"])
+    is_current = bool(item.get("current")) or item["code"] == current
+    features = [
+        f"{storage} of storage",
+        f"{_size(rights['traffic_bytes_month'])} of traffic a month",
+        _count(rights["projects"], "project"),
+        _count(rights["members"], "member"),
+        f"{rights['cpu']:g} CPU, {_size(rights['memory_bytes'])} memory" if rights.get("cpu") else "",
+        "Custom domains" if rights.get("custom_domains") else "",
+    ]
+    return PlanCard(
+        code=item["code"], name=item["name"], price=item["price"], currency=item["currency"],
+        interval=item["interval"], current=is_current,
+        payable=not is_current and item["price"].strip("0.") != "",
+        storage_text=storage, features=[feature for feature in features if feature],
+    )
+
+
+def _size(number: int | None) -> str:
+    return "Unlimited" if number is None else format_bytes(number)
+
+
+def _count(number: int | None, noun: str) -> str:
+    return f"Unlimited {noun}s" if number is None else f"{number} {noun}{'' if number == 1 else 's'}"

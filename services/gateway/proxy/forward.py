@@ -1,0 +1,185 @@
+"""One request carried to a service and its answer carried back, a chunk at a time."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from starlette.types import Receive, Send
+
+from services.gateway.proxy.connection import Connection, Head
+from services.gateway.proxy.errors import ClientGone, ClientTooSlow, UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from services.gateway.proxy.headers import relayed, request_head
+from services.gateway.proxy.pool import Pool
+
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds without any progress, at each place where somebody waits."""
+
+    answer: float = 60.0  # for the service, after the whole body
+    progress: float = 60.0  # for the service to take or give the next bytes
+    client: float = 30.0  # for the client's next bytes of a body
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes upstream; `length` in bytes, None for chunked. `own` headers replace whatever the client claimed."""
+
+    method: str
+    target: bytes
+    headers: Iterable[tuple[bytes, bytes]]
+    length: int | None
+    own: Mapping[bytes, bytes]
+
+
+class Forwarder:
+    """The way to one service."""
+
+    def __init__(self, pool: Pool, deadlines: Deadlines) -> None:
+        self._pool = pool
+        self._deadlines = deadlines
+
+    async def forward(self, request: Request, receive: Receive, send: Send) -> int:
+        """Relays the answer and returns its status.
+
+        Raises UpstreamError before anything was sent, ClientGone and ClientTooSlow for the caller's part. When the
+        service breaks off in the middle of its answer the answer stays incomplete: the server then cuts the client off.
+        """
+        head, expect = request_head(request.method, request.target, request.headers, request.length, request.own)
+        connection = await self._begin(request, head, expect=expect)
+        try:
+            if expect and not await connection.may_send(self._deadlines.answer):
+                # A refusal before the first byte of the body: the client's is never asked for.
+                status = await self._relay(connection, await connection.head(0), send)
+                connection.abort()  # it still waits for the body
+            else:
+                status = await self._exchange(connection, request, receive, send)
+        except BaseException:
+            connection.abort()
+            raise
+        self._pool.release(connection)
+        return status
+
+    async def _begin(self, request: Request, head: bytes, *, expect: bool) -> Connection:
+        """Sends the head; on a kept connection that turns out dead, once more on a fresh one."""
+        connection, used = await self._pool.acquire()
+        connection.begin(head, no_body=request.method == "HEAD")
+        if not used or not (expect or (request.length == 0 and request.method in _REPEATABLE)):
+            return connection
+        try:
+            await connection.first_bytes(self._deadlines.answer)
+        except UpstreamUnreachable:
+            connection, _ = await self._pool.acquire(fresh=True)
+            connection.begin(head, no_body=request.method == "HEAD")
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _exchange(self, connection: Connection, request: Request, receive: Receive, send: Send) -> int:
+        body = _Body(connection, receive, self._deadlines, chunked=request.length is None)
+        pump = asyncio.create_task(body.pump())
+        try:
+            head = await self._head(connection, body)
+            if not body.sent:
+                # The service has decided without the rest of the body; nobody reads it any more.
+                await _cancel(pump)
+            status = await self._relay(connection, head, send)
+        except UpstreamError:
+            if pump.done() and not pump.cancelled() and (error := pump.exception()) is not None:
+                raise error from None  # why the connection is gone
+            raise
+        finally:
+            await _cancel(pump)
+        if not body.sent:
+            connection.abort()  # it still waits for the rest of the body
+        return status
+
+    async def _head(self, connection: Connection, body: "_Body") -> Head:
+        while True:
+            sent = body.sent
+            try:
+                return await connection.head(self._deadlines.answer)
+            except UpstreamTimeout:
+                # As long as the body is on its way its own deadlines hold.
+                if sent:
+                    raise
+
+    async def _relay(self, connection: Connection, head: Head, send: Send) -> int:
+        headers = relayed(head.headers)
+        await send({"type": "http.response.start", "status": head.status, "headers": headers})
+        while True:
+            try:
+                data = await connection.read(self._deadlines.progress)
+            except UpstreamError as error:
+                raise AnswerCutOff(head.status) from error
+            ended = connection.ended
+            await send({"type": "http.response.body", "body": data, "more_body": not ended})
+            if ended:
+                return head.status
+
+
+class AnswerCutOff(Exception):  # noqa: N818 - a situation
+    """The service broke off after its answer had begun: too late to say so in words."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"after status {status}")
+        self.status = status
+
+
+class _Body:
+    """Carries the client's body, then watches whether the client stays for the answer."""
+
+    def __init__(self, connection: Connection, receive: Receive, deadlines: Deadlines, *, chunked: bool) -> None:
+        self._connection = connection
+        self._receive = receive
+        self._deadlines = deadlines
+        self._chunked = chunked
+        self.sent = False
+
+    async def pump(self) -> None:
+        """Ends by cancellation, or by the reason for which it has aborted the exchange."""
+        try:
+            await self._send()
+            self.sent = True
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            raise ClientGone  # noqa: TRY301 - handled like the others below
+        except (ClientGone, ClientTooSlow, UpstreamTimeout):
+            self._connection.abort()
+            raise
+        except UpstreamUnreachable:
+            # A final answer may still lie in the buffer of a connection that takes no more.
+            return
+
+    async def _send(self) -> None:
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(self._deadlines.client):
+                    message = await self._receive()
+            except TimeoutError:
+                raise ClientTooSlow from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            more = message.get("more_body", False)
+            data = message.get("body", b"")
+            if self._chunked:
+                self._write_chunk(data, last=not more)
+            elif data:
+                self._connection.write(data)
+            if self._connection.write_paused:
+                await self._connection.drain(self._deadlines.progress)
+
+    def _write_chunk(self, data: bytes, *, last: bool) -> None:
+        frame = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        self._connection.write(frame + b"0\r\n\r\n" if last else frame)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task

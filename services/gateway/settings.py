@@ -1,0 +1,43 @@
+from pathlib import Path
+from typing import ClassVar
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Rates are requests a second and refill a bucket of `…_burst`."""
+
+    service_name: ClassVar[str] = "gateway"
+    secrets: ClassVar[tuple[str, ...]] = ("internal_secret",)
+
+    upload_url: str
+    usage_url: str
+    billing_url: str
+    base_url: str
+    jwt_private_key_file: Path
+
+    # Whether a client may put its request into a trace of its own.
+    trust_client_trace: bool = False
+
+    admin_email: str = ""
+    admin_password: str = ""
+
+    smtp_url: str = "smtp://127.0.0.1:1025"
+    mail_from: str = "Stowage <notices@stowage.localhost>"
+
+    # How many proxies of one's own stand before the gateway: that many entries of X-Forwarded-For are believed.
+    trusted_proxies: int = 0
+
+    address_rate: float = 2_000
+    address_burst: float = 4_000
+    tenant_rate: float = 2_000
+    tenant_burst: float = 4_000
+    login_rate: float = 0.2
+    login_burst: float = 10
+    signup_rate: float = 2
+    signup_burst: float = 200
+
+    answer_seconds: float = 60  # for a service to answer, after the whole body
+    progress_seconds: float = 60  # for a service to take or give the next bytes
+    client_seconds: float = 30  # for a client's next bytes of a body
+    streams_per_user: int = 8  # open event streams

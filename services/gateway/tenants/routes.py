@@ -1,0 +1,29 @@
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from services.gateway.dependencies import Parts, UserId
+from services.gateway.errors import TenantNotFound
+from services.gateway.tenants.repository import TenantRepository
+from services.gateway.tenants.schemas import TenantFacts, TenantOut
+from shared.http import Page, ServiceOnly
+
+router = APIRouter(tags=["tenants"])
+
+
+@router.get("/api/tenants")
+async def list_tenants(user: UserId, parts: Parts) -> Page[TenantOut]:
+    """The tenants the caller belongs to, oldest first."""
+    account = await parts.accounts.get(user)
+    return Page(items=[TenantOut.of(m) for m in account.memberships], next_cursor=None)
+
+
+@router.get("/internal/tenants/{tenant_id}", include_in_schema=False)
+async def get_tenant(tenant_id: UUID, parts: Parts, _caller: ServiceOnly) -> TenantFacts:
+    async with parts.database.transaction(tenant_id) as connection:
+        found: dict[UUID, Any] = await TenantRepository(connection).find_owners([tenant_id])
+    if tenant_id not in found:
+        raise TenantNotFound
+    row = found[tenant_id]
+    return TenantFacts(slug=row["slug"], name=row["name"], owner_email=row["email"], timezone=row["timezone"])

@@ -1,0 +1,53 @@
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter, Gauge
+
+from services.usage.counters.rules import Change
+from services.usage.counters.service import CounterService
+from shared.clock import Clock
+from shared.kafka import Record
+
+EVENTS = Counter("stowage_usage_events_total", "Events applied to counters", ["type"])
+ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["percent", "direction"])
+LAG = Gauge("stowage_usage_lag_seconds", "Age of the oldest event of the last batch when its counters became visible")
+
+
+class UsageHandler:
+    """What the consumer calls: within the batch's transaction, and once it is committed."""
+
+    def __init__(
+        self,
+        counters: CounterService,
+        clock: Clock,
+        *,
+        changed: Callable[[UUID], object],
+        announced: Callable[[], object],
+    ) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._changed = changed  # tells the HTTP processes which tenant moved
+        self._announced = announced  # tells the relay that there is something to publish
+        self._changes: dict[tuple[UUID, int, int], Change] = {}
+
+    async def apply(self, connection: Any, records: Sequence[Record]) -> None:
+        for change in await self._counters.apply(connection, records):
+            # By what it led to: a batch tried twice is counted once.
+            self._changes[change.after.tenant_id, change.after.position, change.after.terms.version] = change
+
+    def on_committed(self, records: Sequence[Record]) -> None:
+        changes, self._changes = list(self._changes.values()), {}
+        for tenant in {change.after.tenant_id for change in changes}:
+            self._changed(tenant)
+        passed = [p.passing for change in changes for p in change.passed]
+        if passed:
+            self._announced()
+        for passing in passed:
+            ALERTS.labels(passing.percent, "up" if passing.upward else "down").inc()
+        for kind, number in Tally(record.type for record in records).items():
+            EVENTS.labels(kind).inc(number)
+        with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same
+            LAG.set((self._clock.now() - records[0].time).total_seconds())

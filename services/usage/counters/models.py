@@ -1,0 +1,36 @@
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Text
+from sqlmodel import Field, SQLModel
+
+
+class TenantUsage(SQLModel, table=True):
+    """What one tenant has stored after entry `position` of its ledger, in bytes. Version 0: limit unknown."""
+
+    __tablename__ = "tenant_usage"
+    __table_args__ = (CheckConstraint("bytes >= 0"), CheckConstraint("files >= 0"), CheckConstraint("limit_bytes >= 0"))
+
+    tenant_id: UUID = Field(primary_key=True)
+    bytes: int = Field(default=0, sa_type=BigInteger)
+    files: int = Field(default=0, sa_type=BigInteger)
+    limit_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    plan: str | None = Field(default=None, sa_type=Text)
+    entitlements_version: int = Field(default=0, sa_type=BigInteger)
+    position: int = Field(default=0, sa_type=BigInteger)
+    updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+    last_reset: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+
+
+class UsageBreakdown(SQLModel, table=True):
+    """One file type and category of a tenant; all rows of a tenant sum to its `TenantUsage`."""
+
+    __tablename__ = "usage_breakdown"
+    __table_args__ = (CheckConstraint("file_count >= 0"), CheckConstraint("total_size >= 0"))
+
+    tenant_id: UUID = Field(primary_key=True, foreign_key="tenant_usage.tenant_id")
+    file_type: str = Field(primary_key=True, sa_type=Text)
+    category: str = Field(primary_key=True, sa_type=Text)
+    file_count: int = Field(sa_type=BigInteger)
+    total_size: int = Field(sa_type=BigInteger)
+    last_updated: datetime = Field(sa_type=TIMESTAMP(timezone=True))

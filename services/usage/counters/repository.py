@@ -1,0 +1,108 @@
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.usage.counters.rules import Change, State
+from services.usage.counters.snapshot import Snapshot
+from services.usage.entitlements.rules import Terms
+from services.usage.thresholds.rules import Arm
+
+_CREATE = """
+    INSERT INTO tenant_usage (tenant_id, updated_at, last_reset)
+    SELECT t, $2, $2 FROM unnest($1::uuid[]) AS t ORDER BY t
+    ON CONFLICT DO NOTHING
+"""
+
+# In the order of ids, so that two batches never wait for each other.
+_LOCK = """
+    SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes
+    FROM tenant_usage WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id FOR UPDATE
+"""
+
+# Read after the lock is held, never in the same statement: its snapshot would be older than the lock.
+_ARMS = "SELECT tenant_id, percent, armed, reached FROM threshold_state WHERE tenant_id = ANY($1::uuid[])"
+
+# The sums are taken before the upsert because a check looks at the row offered, and a deletion alone is negative.
+# That is safe: rows of a tenant change only under the lock of its tenant_usage row.
+_SAVE = """
+    WITH breakdown AS (
+        INSERT INTO usage_breakdown (tenant_id, file_type, category, file_count, total_size, last_updated)
+        SELECT d.tenant_id, d.file_type, d.category,
+               coalesce(b.file_count, 0) + d.files, coalesce(b.total_size, 0) + d.bytes, d.at
+        FROM unnest($8::uuid[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::timestamptz[])
+             AS d(tenant_id, file_type, category, files, bytes, at)
+        LEFT JOIN usage_breakdown AS b USING (tenant_id, file_type, category)
+        ON CONFLICT (tenant_id, file_type, category) DO UPDATE
+        SET file_count = excluded.file_count, total_size = excluded.total_size, last_updated = excluded.last_updated
+    )
+    UPDATE tenant_usage AS u
+    SET position = s.position, bytes = s.bytes, files = s.files,
+        entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, updated_at = $14
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
+         AS s(tenant_id, position, bytes, files, version, plan, limit_bytes)
+    WHERE u.tenant_id = s.tenant_id
+"""
+
+# One statement is one snapshot: the breakdown cannot be of another moment than the total.
+_SNAPSHOT = """
+    SELECT u.tenant_id, u.position, u.bytes, u.files, u.entitlements_version AS version, u.plan,
+           u.limit_bytes AS limit, u.last_reset, statement_timestamp() AS as_of,
+           (SELECT coalesce(jsonb_agg(jsonb_build_object('file_type', b.file_type, 'category', b.category,
+                       'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
+                   ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
+            FROM usage_breakdown AS b WHERE b.tenant_id = u.tenant_id AND b.file_count > 0) AS breakdown,
+           (SELECT coalesce(
+                jsonb_object_agg(t.percent, jsonb_build_object('armed', t.armed, 'reached', t.reached)), '{}')
+            FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms
+    FROM tenant_usage AS u WHERE u.tenant_id = $1
+"""
+
+
+class CounterRepository:
+    """All SQL on counters. Runs inside the caller's transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def lock(self, tenants: Iterable[UUID], now: datetime) -> dict[UUID, State]:
+        """The tenants' usage, locked until the commit; a tenant seen for the first time starts from nothing."""
+        wanted = list(tenants)
+        rows = await self._connection.fetch(_LOCK, wanted)
+        if len(rows) < len(wanted):
+            await self._connection.execute(_CREATE, wanted, now)
+            rows = await self._connection.fetch(_LOCK, wanted)
+        arms: dict[UUID, dict[int, Arm]] = {tenant: {} for tenant in wanted}
+        for row in await self._connection.fetch(_ARMS, wanted):
+            arms[row["tenant_id"]][row["percent"]] = Arm(row["armed"], row["reached"])
+        return {row["tenant_id"]: _state(row, arms[row["tenant_id"]]) for row in rows}
+
+    async def save(self, changes: Sequence[Change], now: datetime) -> None:
+        after = [change.after for change in changes]
+        deltas = [(change.after.tenant_id, *key, delta) for change in changes for key, delta in change.deltas.items()]
+        await self._connection.execute(
+            _SAVE,
+            [usage.tenant_id for usage in after],
+            [usage.position for usage in after],
+            [usage.bytes for usage in after],
+            [usage.files for usage in after],
+            [usage.terms.version for usage in after],
+            [usage.terms.plan for usage in after],
+            [usage.terms.limit for usage in after],
+            [tenant for tenant, _, _, _ in deltas],
+            [file_type for _, file_type, _, _ in deltas],
+            [category for _, _, category, _ in deltas],
+            [delta.files for _, _, _, delta in deltas],
+            [delta.bytes for _, _, _, delta in deltas],
+            [delta.at for _, _, _, delta in deltas],
+            now,
+        )
+
+    async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
+        row = await self._connection.fetchrow(_SNAPSHOT, tenant)
+        return None if row is None else Snapshot.model_validate(dict(row))
+
+
+def _state(row: Any, arms: dict[int, Arm]) -> State:
+    terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"])
+    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], terms, arms)

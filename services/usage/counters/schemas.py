@@ -1,0 +1,89 @@
+from datetime import datetime
+from typing import Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from services.usage.counters.rules import percentage, share
+from services.usage.counters.snapshot import Part, Snapshot
+from services.usage.thresholds.rules import PERCENTS
+from shared.sizes import format_bytes
+
+
+class StorageOut(BaseModel):
+    """Bytes; `limit`, `available` and `percentage` are null when the plan is unlimited."""
+
+    used: int
+    limit: int | None
+    available: int | None
+    percentage: float | None
+    files: int
+    used_formatted: str
+    limit_formatted: str | None
+
+
+class PartOut(BaseModel):
+    """`percentage` of all that is stored."""
+
+    file_type: str
+    category: str
+    file_count: int
+    total_size: int
+    percentage: float
+    last_updated: datetime
+
+    @classmethod
+    def of(cls, part: Part, total: int) -> Self:
+        return cls(**part.model_dump(), percentage=share(part.total_size, total))
+
+
+class ThresholdOut(BaseModel):
+    percent: int
+    state: Literal["armed", "reached"]
+
+
+class SummaryOut(BaseModel):
+    """All of one moment: `position` is the last ledger entry counted, and the breakdown sums to `storage.used`."""
+
+    tenant_id: UUID
+    plan: str | None
+    tier: str | None
+    version: int
+    position: int
+    as_of: datetime
+    last_reset: datetime
+    storage: StorageOut
+    breakdown: list[PartOut]
+    thresholds: list[ThresholdOut]
+
+    @classmethod
+    def of(cls, usage: Snapshot) -> Self:
+        return cls(
+            tenant_id=usage.tenant_id,
+            plan=usage.plan,
+            tier=usage.plan,
+            version=usage.version,
+            position=usage.position,
+            as_of=usage.as_of,
+            last_reset=usage.last_reset,
+            storage=_storage(usage),
+            breakdown=[PartOut.of(part, usage.bytes) for part in usage.breakdown],
+            thresholds=thresholds_of(usage),
+        )
+
+
+def thresholds_of(usage: Snapshot) -> list[ThresholdOut]:
+    reached = {percent for percent, arm in usage.arms.items() if arm.reached}
+    return [ThresholdOut(percent=p, state="reached" if p in reached else "armed") for p in PERCENTS]
+
+
+def _storage(usage: Snapshot) -> StorageOut:
+    return StorageOut(
+        used=usage.bytes,
+        limit=usage.limit,
+        available=None if usage.limit is None else max(0, usage.limit - usage.bytes),
+        percentage=percentage(usage.bytes, usage.limit),
+        files=usage.files,
+        used_formatted=format_bytes(usage.bytes),
+        limit_formatted=None if usage.limit is None else format_bytes(usage.limit),
+    )

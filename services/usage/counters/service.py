@@ -1,0 +1,47 @@
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from services.usage.counters.repository import CounterRepository
+from services.usage.counters.rules import Change, fold, grant, review
+from services.usage.entitlements.rules import Terms
+from services.usage.thresholds.service import ThresholdService
+from shared.clock import Clock
+from shared.kafka import Record
+
+
+class CounterService:
+    """Brings counters, thresholds and their announcements forward together, in the caller's transaction."""
+
+    def __init__(self, thresholds: ThresholdService, clock: Clock) -> None:
+        self._thresholds = thresholds
+        self._clock = clock
+
+    async def apply(self, connection: Any, records: Sequence[Record]) -> list[Change]:
+        """Applies a batch, each tenant's records in their order; repeats change nothing."""
+        entries: defaultdict[UUID, list[Record]] = defaultdict(list)
+        for record in records:
+            entries[record.tenant_id].append(record)
+        counters, now = CounterRepository(connection), self._clock.now()
+        held = await counters.lock(entries, now)
+        return await self._keep(connection, [fold(held[tenant], mine) for tenant, mine in entries.items()])
+
+    async def grant(self, connection: Any, tenant: UUID, terms: Terms, traceparent: str | None) -> list[Change]:
+        """Stores what billing answered, unless something newer is known, and judges the usage by it."""
+        counters, now = CounterRepository(connection), self._clock.now()
+        held = await counters.lock([tenant], now)
+        return await self._keep(connection, [grant(held[tenant], terms, now, traceparent)])
+
+    async def review(self, connection: Any, tenants: Sequence[UUID]) -> list[Change]:
+        """Judges what stands and puts right what was missed; returns that."""
+        counters, now = CounterRepository(connection), self._clock.now()
+        held = await counters.lock(tenants, now)
+        return await self._keep(connection, [review(state, now) for state in held.values()])
+
+    async def _keep(self, connection: Any, changes: Sequence[Change]) -> list[Change]:
+        kept = [change for change in changes if change.after != change.before]
+        if kept:
+            await CounterRepository(connection).save(kept, self._clock.now())
+            await self._thresholds.note(connection, [change for change in kept if change.passed])
+        return kept

@@ -1,0 +1,33 @@
+"""What a route may ask for, built once in `main.py`."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from services.usage.counters.reader import CounterReader
+from services.usage.live.service import LiveUsage
+from services.usage.proof.service import ProofService
+from services.usage.thresholds.alerts import AlertReader
+from shared.http import CurrentTenant
+
+
+@dataclass(frozen=True, slots=True)
+class UsageServices:
+    reader: CounterReader
+    alerts: AlertReader
+    live: LiveUsage
+    proof: ProofService
+
+
+def _services(request: Request) -> UsageServices:
+    return cast("UsageServices", request.app.state.services)
+
+
+def _tenant(principal: CurrentTenant) -> UUID:
+    return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
+
+
+Tenant = Annotated[UUID, Depends(_tenant)]
+Usage = Annotated[UsageServices, Depends(_services)]

@@ -1,0 +1,23 @@
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.usage.counters.schemas import SummaryOut
+from services.usage.dependencies import Usage
+from shared.http import ServiceOnly
+
+router = APIRouter(prefix="/internal/usage", include_in_schema=False)
+
+
+@router.get("/{tenant_id}/wait")
+async def wait_for_change(
+    tenant_id: UUID,
+    _caller: ServiceOnly,
+    usage: Usage,
+    after: Annotated[int, Query(ge=0)],
+    version: Annotated[int | None, Query(ge=0)] = None,
+    timeout: Annotated[float, Query(ge=0, le=60)] = 20,
+) -> SummaryOut:
+    """The summary once its position passes `after` (or the terms change); unchanged after `timeout` seconds."""
+    return SummaryOut.of(await usage.live.wait(tenant_id, after, version, timeout))

@@ -1,0 +1,45 @@
+"""The written contract between services. No I/O, no behaviour; golden bodies stand in `tests/contracts/events/`."""
+
+from shared.events.alerts import Metric, ThresholdCleared, ThresholdCrossed, ThresholdEvent
+from shared.events.base import Event
+from shared.events.billing import (
+    PaymentCancelled,
+    PaymentCompleted,
+    PaymentEvent,
+    PaymentFailed,
+    PaymentMethod,
+    SubscriptionChanged,
+)
+from shared.events.entitlements import Entitlements, EntitlementsChanged
+from shared.events.files import FileDeleted, FileEvent, FileStored, FileType
+from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
+from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
+
+__all__ = [
+    "COMPACTED",
+    "EVENTS",
+    "TOPICS",
+    "Entitlements",
+    "EntitlementsChanged",
+    "Event",
+    "FileDeleted",
+    "FileEvent",
+    "FileStored",
+    "FileType",
+    "Metric",
+    "PaymentCancelled",
+    "PaymentCompleted",
+    "PaymentEvent",
+    "PaymentFailed",
+    "PaymentMethod",
+    "SubscriptionChanged",
+    "TenantCreated",
+    "TenantDeleted",
+    "TenantEvent",
+    "TenantUpdated",
+    "ThresholdCleared",
+    "ThresholdCrossed",
+    "ThresholdEvent",
+    "UnknownEventType",
+    "decode",
+]

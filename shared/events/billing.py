@@ -1,0 +1,42 @@
+"""`billing.v1`: payments and subscriptions. Amounts are integers in minor units of an ISO 4217 currency."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from shared.events.base import Event
+
+PaymentMethod = Literal["mobile_money", "credit_card"]
+
+
+class PaymentEvent(Event):
+    topic: ClassVar[str] = "billing.v1"
+
+    payment_id: UUID
+    amount: int
+    currency: str
+    method: PaymentMethod
+    plan: str | None
+    at: datetime
+
+
+class PaymentCompleted(PaymentEvent):
+    type: ClassVar[str] = "payment.completed"
+
+
+class PaymentFailed(PaymentEvent):
+    type: ClassVar[str] = "payment.failed"
+
+
+class PaymentCancelled(PaymentEvent):
+    type: ClassVar[str] = "payment.cancelled"
+
+
+class SubscriptionChanged(Event):
+    type: ClassVar[str] = "subscription.changed"
+    topic: ClassVar[str] = "billing.v1"
+
+    plan: str
+    previous_plan: str | None
+    plan_version: int
+    at: datetime

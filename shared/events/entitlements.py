@@ -1,0 +1,34 @@
+"""`entitlements.v1` (compacted): what a tenant may use. Written by `billing`; an older never replaces a newer."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.events.base import Event
+
+
+class Entitlements(BaseModel):
+    """Limits of a plan; None is unlimited. Bytes are bytes, `cpu` counts cores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    storage_bytes: int | None
+    traffic_bytes_month: int | None
+    images_month: int | None
+    teams: int | None
+    members: int | None
+    projects: int | None
+    cpu: float | None
+    memory_bytes: int | None
+    custom_domains: bool
+    max_file_bytes: int | None
+
+
+class EntitlementsChanged(Event):
+    type: ClassVar[str] = "entitlements.changed"
+    topic: ClassVar[str] = "entitlements.v1"
+
+    version: int
+    plan: str
+    plan_version: int
+    entitlements: Entitlements

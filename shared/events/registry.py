@@ -1,0 +1,41 @@
+"""Every event by its type."""
+
+from shared.events.alerts import ThresholdCleared, ThresholdCrossed
+from shared.events.base import Event
+from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
+from shared.events.entitlements import EntitlementsChanged
+from shared.events.files import FileDeleted, FileStored
+from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
+
+_ALL: tuple[type[Event], ...] = (
+    FileStored,
+    FileDeleted,
+    TenantCreated,
+    TenantUpdated,
+    TenantDeleted,
+    EntitlementsChanged,
+    SubscriptionChanged,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentCancelled,
+    ThresholdCrossed,
+    ThresholdCleared,
+)
+
+EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}
+TOPICS: tuple[str, ...] = tuple(sorted({event.topic for event in _ALL}))
+
+# The newest record per key is the whole truth of these topics, so Kafka may forget the older ones.
+COMPACTED: frozenset[str] = frozenset({"tenants.v1", "entitlements.v1"})
+
+
+class UnknownEventType(LookupError):
+    """A newer producer speaks of something this version does not know: counted and passed over."""
+
+
+def decode(event_type: str, body: str | bytes) -> Event:
+    """Raises UnknownEventType, or pydantic.ValidationError when the body breaks the contract."""
+    model = EVENTS.get(event_type)
+    if model is None:
+        raise UnknownEventType(event_type)
+    return model.parse(body)

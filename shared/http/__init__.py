@@ -1,0 +1,31 @@
+"""HTTP as every service speaks it."""
+
+from shared.http.app import UNLIMITED_BODY, create_app
+from shared.http.bodies import ClientGone, RequestTimeout, read_body
+from shared.http.client import ServiceClient
+from shared.http.dependencies import AdminOnly, CurrentPrincipal, CurrentTenant, CurrentUser, ServiceOnly
+from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor
+from shared.http.problems import Problem, problem_response
+from shared.http.server import serve
+
+__all__ = [
+    "UNLIMITED_BODY",
+    "AdminOnly",
+    "ClientGone",
+    "CurrentPrincipal",
+    "CurrentTenant",
+    "CurrentUser",
+    "Page",
+    "PageRequest",
+    "Paging",
+    "Problem",
+    "RequestTimeout",
+    "ServiceClient",
+    "ServiceOnly",
+    "create_app",
+    "decode_cursor",
+    "encode_cursor",
+    "problem_response",
+    "read_body",
+    "serve",
+]

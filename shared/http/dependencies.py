@@ -1,0 +1,54 @@
+"""Who is asking, as FastAPI dependencies."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shared.errors import DomainError
+from shared.security import Principal
+
+
+def current_principal(request: Request) -> Principal:
+    """Set by the middleware that read the token; nobody in particular where there is none."""
+    principal = getattr(request.state, "principal", None)
+    return principal if isinstance(principal, Principal) else Principal()
+
+
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+
+
+def _user(principal: CurrentPrincipal) -> Principal:
+    if principal.kind != "user" or principal.user_id is None:
+        raise DomainError("unauthorized", 401, "Sign in first.")
+    return principal
+
+
+CurrentUser = Annotated[Principal, Depends(_user)]
+
+
+def _tenant(principal: CurrentUser) -> Principal:
+    if principal.tenant_id is None:
+        raise DomainError("tenant_required", 403, "Name a tenant you belong to with X-Tenant.")
+    return principal
+
+
+CurrentTenant = Annotated[Principal, Depends(_tenant)]
+
+
+def _admin(principal: CurrentUser) -> Principal:
+    if not principal.is_admin:
+        raise DomainError("admin_required", 403, "Only platform administrators may do this.")
+    return principal
+
+
+AdminOnly = Annotated[Principal, Depends(_admin)]
+
+
+def _service(principal: CurrentPrincipal) -> Principal:
+    # To everybody else the internal routes do not exist.
+    if principal.kind != "service":
+        raise DomainError("not_found", 404, "Not Found")
+    return principal
+
+
+ServiceOnly = Annotated[Principal, Depends(_service)]

@@ -1,0 +1,116 @@
+"""Which records of a batch are new, which are repeats, and where one is missing."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from shared.events import UnknownEventType, decode
+from shared.kafka.dead_letters import Failed
+from shared.kafka.records import Record, Topic
+
+Key = tuple[str, UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records `after` < seq < `before` of one tenant were not seen, or one was seen and cannot be read (`broken`)."""
+
+    topic: str
+    tenant_id: UUID
+    after: int
+    before: int
+    broken: Failed | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """What a batch comes to, given the last seqs stored."""
+
+    records: list[Record] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    last: dict[Key, int] = field(default_factory=dict)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def outcomes(self) -> Iterator[tuple[str, str, int]]:
+        for (topic, outcome), number in self.counts.items():
+            yield topic, outcome, number
+
+    async def store(self, connection: Any) -> None:
+        """The new last seqs, in the same transaction as the effects."""
+        if self.last:
+            keys = sorted(self.last)
+            await connection.execute(_STORE, [k[0] for k in keys], [k[1] for k in keys], [self.last[k] for k in keys])
+
+
+_LAST = """
+    SELECT topic, tenant_id, seq FROM consumer_position
+    WHERE (topic, tenant_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))
+"""
+
+_STORE = """
+    INSERT INTO consumer_position AS p (topic, tenant_id, seq)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[])
+    ON CONFLICT (topic, tenant_id) DO UPDATE SET seq = greatest(p.seq, excluded.seq)
+"""
+
+
+async def select(connection: Any, records: Sequence[Record], topics: Mapping[str, Topic]) -> Selection:
+    """Reads the last seqs and judges the batch by them."""
+    keys = sorted({(record.topic, record.tenant_id) for record in records})
+    rows = await connection.fetch(_LAST, [k[0] for k in keys], [k[1] for k in keys])
+    return judge(records, {(row["topic"], row["tenant_id"]): row["seq"] for row in rows}, topics)
+
+
+def judge(records: Sequence[Record], last: Mapping[Key, int], topics: Mapping[str, Topic]) -> Selection:
+    """Pure: new records in order, decoded; repeats dropped; gaps named where a topic has none by right."""
+    chosen = Selection()
+    position = dict(last)
+    # Records arrive in order but for repeats and what a gap's fetch appended at the end.
+    for record in _in_order(records):
+        key = (record.topic, record.tenant_id)
+        before = position.get(key, 0)
+        if record.seq <= before:
+            chosen.counts[record.topic, "repeat"] += 1
+            continue
+        if record.seq > before + 1 and not topics[record.topic].compacted:
+            chosen.gaps.append(Gap(record.topic, record.tenant_id, before, record.seq))
+        position[key] = chosen.last[key] = record.seq
+        _decode(record, chosen, topics[record.topic])
+    return chosen
+
+
+def _in_order(records: Sequence[Record]) -> Sequence[Record]:
+    seen: dict[Key, int] = {}
+    for record in records:
+        key = (record.topic, record.tenant_id)
+        if record.seq < seen.get(key, 0):
+            return sorted(records, key=_seq)  # stable: each tenant's order is all that matters
+        seen[key] = record.seq
+    return records
+
+
+def _seq(record: Record) -> int:
+    return record.seq
+
+
+def _decode(record: Record, chosen: Selection, topic: Topic) -> None:
+    try:
+        if record.event is None:
+            record.event = decode(record.type, record.body)
+            if record.event.tenant_id != record.tenant_id:
+                raise ValueError("the body speaks of another tenant than the key")
+    except UnknownEventType:
+        chosen.counts[record.topic, "unknown"] += 1
+    except ValueError as error:  # pydantic's ValidationError is one
+        failed = Failed.of(record, error)
+        if topic.compacted or record.partition < 0:
+            chosen.failed.append(failed)
+        else:
+            # The ledger knows what was meant.
+            chosen.gaps.append(Gap(record.topic, record.tenant_id, record.seq - 1, record.seq + 1, failed))
+    else:
+        chosen.counts[record.topic, "applied"] += 1
+        chosen.records.append(record)

@@ -1,0 +1,26 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.db import Database
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase
+
+
+@pytest.fixture
+def usage_db(pg: PostgresServer) -> ServiceDatabase:
+    """A fresh database of the service."""
+    return pg.create("usage")
+
+
+@pytest.fixture
+async def worker_db(usage_db: ServiceDatabase) -> AsyncIterator[Database]:
+    """As the worker process reaches it."""
+    async with Database(usage_db.worker) as database:
+        yield database
+
+
+@pytest.fixture
+async def app_db(usage_db: ServiceDatabase) -> AsyncIterator[Database]:
+    """As the HTTP process reaches it."""
+    async with Database(usage_db.app) as database:
+        yield database

@@ -1,0 +1,53 @@
+"""The neighbours, as far as usage needs them."""
+
+from uuid import UUID
+
+from services.usage.entitlements.rules import Terms
+from services.usage.errors import EntitlementsUnknown, LedgerUnreachable
+from services.usage.proof.provider import LedgerPart, LedgerProof, StoreAmount
+
+
+class FakeBilling:
+    """Answers `terms`, or nothing."""
+
+    def __init__(self, terms: Terms | None = None) -> None:
+        self.terms = terms
+        self.asked = 0
+
+    async def get(self, tenant: UUID) -> Terms:  # noqa: ARG002
+        self.asked += 1
+        if self.terms is None:
+            raise EntitlementsUnknown
+        return self.terms
+
+
+class FakeLedger:
+    """Holds one file of 10 bytes an entry, all images; the store stands at `head`, or wherever it is asked."""
+
+    def __init__(self, *, head: int | None = None, lost: int = 0, recount: int = 0) -> None:
+        self.head = head
+        self.lost = lost
+        self.recount = recount
+        self.reachable = True
+        self.asked: list[int] = []
+
+    async def prove(self, tenant: UUID, position: int) -> LedgerProof:  # noqa: ARG002
+        if not self.reachable:
+            raise LedgerUnreachable
+        self.asked.append(position)
+        files = position - self.recount
+        there = position - self.lost
+        return LedgerProof(
+            position=position,
+            head_hash="ab" * 32,
+            bytes=10 * files,
+            files=files,
+            by_category=[LedgerPart(file_type="image", category="avatars", bytes=10 * files, files=files)],
+            store=StoreAmount(
+                bytes=10 * there,
+                files=there,
+                missing=[f"file-{n}" for n in range(self.lost)],
+                orphans_bytes=0,
+                checked_at_position=position if self.head is None else self.head,
+            ),
+        )

@@ -1,0 +1,69 @@
+"""Row security by raw SQL, with the role the HTTP process has."""
+
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from shared.db import Database, verify
+from tests.fixtures.postgres import ServiceDatabase, query
+
+TABLES = [
+    "tenant_usage",
+    "usage_breakdown",
+    "threshold_state",
+    "alert",
+    "outbox_event",
+    "outbox_head",
+    "consumer_position",
+]
+
+_FILL = """
+    INSERT INTO tenant_usage VALUES ($1, 90, 1, 100, 'free', 1, 1, now(), now());
+    INSERT INTO usage_breakdown VALUES ($1, 'image', 'avatars', 1, 90, now());
+    INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true);
+    INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
+    INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
+    INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
+    INSERT INTO consumer_position VALUES ('files.v1', $1, 1)
+"""
+
+
+async def fill(dsn: str) -> UUID:
+    tenant = uuid4()
+    for statement in _FILL.split(";"):
+        await query(dsn, statement, tenant)
+    return tenant
+
+
+async def test_a_tenant_sees_its_own_rows_only(usage_db: ServiceDatabase) -> None:
+    mine, theirs = await fill(usage_db.worker), await fill(usage_db.worker)
+    async with Database(usage_db.app) as database, database.transaction(mine) as connection:
+        for table in TABLES:
+            seen = {row["tenant_id"] for row in await connection.fetch(f"SELECT tenant_id FROM {table}")}
+            assert seen == {mine}, table
+            assert not await connection.fetch(f"SELECT 1 FROM {table} WHERE tenant_id = $1", theirs), table
+
+
+async def test_nobody_sees_nothing(usage_db: ServiceDatabase) -> None:
+    await fill(usage_db.worker)
+    for table in TABLES:
+        assert await query(usage_db.app, f"SELECT 1 FROM {table}") == [], table
+
+
+async def test_a_tenant_changes_no_other(usage_db: ServiceDatabase) -> None:
+    mine, theirs = await fill(usage_db.worker), await fill(usage_db.worker)
+    async with Database(usage_db.app) as database:
+        async with database.transaction(mine) as connection:
+            assert (
+                await connection.execute("UPDATE tenant_usage SET bytes = 0 WHERE tenant_id = $1", theirs) == "UPDATE 0"
+            )
+            assert await connection.execute("DELETE FROM usage_breakdown WHERE tenant_id = $1", theirs) == "DELETE 0"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.transaction(mine) as connection:
+                await connection.execute("INSERT INTO usage_breakdown VALUES ($1, 'image', 'x', 1, 1, now())", theirs)
+
+
+async def test_the_schema_verifies(usage_db: ServiceDatabase) -> None:
+    async with Database(usage_db.superuser) as database, database.acquire() as connection:
+        assert await verify.verify(connection, "usage") == []

@@ -1,0 +1,30 @@
+"""The tables written down twice, by hand in the migration and as models, are the same."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import SQLModel
+
+from services.usage.counters.models import TenantUsage, UsageBreakdown
+from services.usage.thresholds.models import Alert, ThresholdState
+from tests.fixtures.postgres import ServiceDatabase
+
+MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, Alert]
+
+
+async def test_models_are_the_migrated_tables(usage_db: ServiceDatabase) -> None:
+    ours = MetaData()
+    for model in MODELS:
+        table: Table = model.__table__  # type: ignore[attr-defined]
+        table.to_metadata(ours)
+
+    def differences(connection: Connection) -> list[object]:
+        names = set(ours.tables)
+        options = {"include_name": lambda name, kind, _parents: kind != "table" or name in names}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), ours))
+
+    engine = create_async_engine(usage_db.superuser.replace("postgresql://", "postgresql+asyncpg://"))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
