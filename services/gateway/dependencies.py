@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.gateway.accounts.service import Accounts
+from services.gateway.door.arrival import Arrival
 from services.gateway.errors import Unauthorized
 from services.gateway.events.hub import Hub
 from services.gateway.identity.visitors import Visitor, Visitors
@@ -41,15 +42,15 @@ def _parts(request: Request) -> GatewayParts:
     return parts
 
 
-def _visitor(request: Request) -> Visitor:
+def visitor_of(request: Request) -> Visitor:
     """As the door has recognised them; somebody who came past the door is nobody."""
-    found = request.scope.get("stowage")
-    return found["visitor"] if found is not None else Visitor()
+    arrival: Arrival | None = request.scope.get("stowage")
+    return arrival.visitor if arrival is not None else Visitor()
 
 
 def _address(request: Request) -> str:
-    found = request.scope.get("stowage")
-    return str(found["address"]) if found is not None else "inside"
+    arrival: Arrival | None = request.scope.get("stowage")
+    return arrival.address if arrival is not None else "inside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def _user_id(principal: CurrentUser) -> UUID:
 
 
 Parts = Annotated[GatewayParts, Depends(_parts)]
-Caller = Annotated[Visitor, Depends(_visitor)]
+Caller = Annotated[Visitor, Depends(visitor_of)]
 Address = Annotated[str, Depends(_address)]
 TenantUser = Annotated[Scope, Depends(_scope)]
 UserId = Annotated[UUID, Depends(_user_id)]

@@ -1,6 +1,10 @@
 """What can be wrong with a request to the gateway; each carries its status once."""
 
+import math
+
 from shared.errors import DomainError
+
+_CHALLENGE = {"www-authenticate": 'Bearer realm="stowage"'}
 
 
 class EmailInvalid(DomainError):
@@ -33,11 +37,13 @@ class CredentialsWrong(DomainError):
 class Unauthorized(DomainError):
     def __init__(self, detail: str = "Sign in first.") -> None:
         super().__init__("unauthorized", 401, detail)
+        self.headers = _CHALLENGE
 
 
 class SessionEnded(DomainError):
     def __init__(self) -> None:
         super().__init__("session_ended", 401, "This session has ended. Sign in again.")
+        self.headers = _CHALLENGE
 
 
 class TenantNotFound(DomainError):
@@ -62,17 +68,19 @@ class TooManyRequests(DomainError):
 
     def __init__(self, wait: float, detail: str = "Too many requests.") -> None:
         super().__init__("rate_limited", 429, detail)
-        self.wait = wait
+        self.headers = {"retry-after": str(math.ceil(wait))}
 
 
 class Busy(DomainError):
     def __init__(self) -> None:
         super().__init__("busy", 503, "Too many people sign in at this moment. Try again in a few seconds.")
+        self.headers = {"retry-after": "3"}
 
 
 class TooManyStreams(DomainError):
     def __init__(self, limit: int) -> None:
         super().__init__("too_many_streams", 429, f"At most {limit} event streams may be open at once.")
+        self.headers = {"retry-after": "30"}
 
 
 class BadRequest(DomainError):
@@ -93,3 +101,8 @@ class ServiceUnreachable(DomainError):
 class ServiceTimeout(DomainError):
     def __init__(self) -> None:
         super().__init__("service_timeout", 504, "The service behind this address did not answer in time.")
+
+
+class CursorInvalid(DomainError):
+    def __init__(self) -> None:
+        super().__init__("invalid_cursor", 422, "The cursor is not one of ours.")

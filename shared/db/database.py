@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 
-class Connection(asyncpg.Connection):  # type: ignore[type-arg] # generic in the stubs only
+class Connection(asyncpg.Connection):
     """A pooled connection that costs no round trip on release: every setting here is local to its transaction."""
 
     def get_reset_query(self) -> str:

@@ -58,7 +58,7 @@ class TooManyFailures(RuntimeError):
     """Most of a window failed: the consumer stops instead of dead-lettering everything."""
 
 
-class EventConsumer(ConsumerRebalanceListener):
+class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
     """One group's subscription. `apply(connection, records)` sees new records only, each tenant's in order of seq."""
 
     def __init__(

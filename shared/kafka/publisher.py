@@ -105,4 +105,4 @@ class Publisher:
 
 def partition_of(key: bytes, partitions: Sequence[int]) -> int:
     """Kafka's standard partitioner, so that any other producer with the same key agrees."""
-    return partitions[(murmur2(key) & 0x7FFFFFFF) % len(partitions)]
+    return partitions[(int(murmur2(key)) & 0x7FFFFFFF) % len(partitions)]

@@ -21,21 +21,31 @@ class AccountRepository:
         """False when the address is taken."""
         found = await self._connection.fetchval(
             "INSERT INTO person VALUES ($1, $2, $3, $4) ON CONFLICT (email) DO NOTHING RETURNING id",
-            user, email, password_hash, at,
+            user,
+            email,
+            password_hash,
+            at,
         )
         return found is not None
 
     async def insert_profile(self, user: UUID, name: str, locale: str, at: datetime) -> None:
         await self._connection.execute(
             "INSERT INTO profile (user_id, name, locale, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
-            user, name, locale, at,
+            user,
+            name,
+            locale,
+            at,
         )
 
     async def update_profile(self, user: UUID, name: str | None, locale: str | None, at: datetime) -> None:
         """None leaves a field as it is."""
         await self._connection.execute(
-            "UPDATE profile SET name = coalesce($2, name), locale = coalesce($3, locale), updated_at = $4 WHERE user_id = $1",
-            user, name, locale, at,
+            "UPDATE profile SET name = coalesce($2, name), locale = coalesce($3, locale), updated_at = $4 "
+            "WHERE user_id = $1",
+            user,
+            name,
+            locale,
+            at,
         )
 
     async def find_password(self, email: str) -> tuple[UUID, str] | None:
@@ -50,4 +60,4 @@ class AccountRepository:
         if row is None:
             return None
         memberships = await TenantRepository(self._connection).list_of(user)
-        return Account(*row.values(), memberships=tuple(memberships))
+        return Account(row["id"], row["email"], row["name"], row["locale"], row["is_admin"], tuple(memberships))

@@ -59,7 +59,8 @@ class Accounts:
         rules.check_password(application.password, email=email)
         name = rules.normalise_name(application.name)
         locale = rules.normalise_locale(application.locale)
-        title = rules.normalise_name(application.organization) if (application.organization or "").strip() else name
+        organization = (application.organization or "").strip()
+        title = rules.normalise_name(organization) if organization else name
         password_hash = await self._passwords.hash(application.password)
         account = Account(new_id(), email, name, locale, is_admin=False)
         tenant = Tenant(new_id(), "", title, account.id, "UTC", locale)
@@ -108,8 +109,13 @@ class Accounts:
         tenant = replace(tenant, slug=await tenants.insert(tenant, candidates(tenant.name, _suffixes()), now))
         await tenants.insert_member(tenant.id, account.id, "owner", now)
         created = TenantCreated(
-            tenant_id=tenant.id, slug=tenant.slug, name=tenant.name, owner_id=account.id, owner_email=account.email,
-            timezone=tenant.timezone, locale=tenant.locale,
+            tenant_id=tenant.id,
+            slug=tenant.slug,
+            name=tenant.name,
+            owner_id=account.id,
+            owner_email=account.email,
+            timezone=tenant.timezone,
+            locale=tenant.locale,
         )
         await outbox.append(connection, [created], at=now)
         return tenant

@@ -2,11 +2,21 @@
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 from uuid import UUID
 
 from services.gateway.notifications.models import Notification
 
 QUEUED = 50  # notifications kept for a reader that is slow; it finds the rest in the list
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A tenant's usage as pages show it, at a position of its ledger and under terms of some version."""
+
+    position: int
+    version: int | None
+    shown: dict[str, object]
 
 
 class Subscription:
@@ -61,6 +71,10 @@ class Channel:
 
 def _shown(notification: Notification) -> dict[str, object]:
     return {
-        "id": str(notification.id), "kind": notification.kind, "title": notification.title, "body": notification.body,
-        "created_at": notification.created_at.isoformat(), "data": notification.data,
+        "id": str(notification.id),
+        "kind": notification.kind,
+        "title": notification.title,
+        "body": notification.body,
+        "created_at": notification.created_at.isoformat(),
+        "data": notification.data,
     }

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from services.gateway.errors import TooManyStreams
-from services.gateway.events.channel import Channel, Subscription
+from services.gateway.events.channel import Channel, Figures, Subscription
 from services.gateway.notifications.models import Notification
 from services.gateway.notifications.repository import NotificationRepository
 from shared.db import Database
@@ -28,8 +28,8 @@ CHANNEL = "notifications"
 class UsageSource(Protocol):
     """Where live figures come from."""
 
-    async def wait(self, tenant: UUID, after: int, timeout: int) -> tuple[int, dict[str, object]]:
-        """Position and figures, as soon as the position is past `after` or `timeout` seconds have gone. Raises UpstreamError."""
+    async def wait(self, tenant: UUID, known: Figures | None) -> Figures:
+        """The figures as soon as they differ from those known, or the same after a while. Raises UpstreamError."""
 
 
 class Hub:
@@ -86,17 +86,17 @@ class Hub:
                 watcher.cancel()
 
     async def _watch_usage(self, tenant: UUID, channel: Channel) -> None:
-        after = -1
+        known: Figures | None = None
         while True:
             try:
-                position, figures = await self._usage.wait(tenant, max(after, 0), 0 if after < 0 else 20)
+                figures = await self._usage.wait(tenant, known)
             except UpstreamError as error:
                 log.info("live figures pause: %s", error)
                 await asyncio.sleep(2)
                 continue
-            if position != after:
-                channel.tell_usage(figures)
-            after = position
+            if figures != known:
+                channel.tell_usage(figures.shown)
+            known = figures
 
     async def _look(self, tenants: Iterable[UUID] | None) -> None:
         """Reads the newest notifications of those who have a page open; None is everybody."""

@@ -18,7 +18,9 @@ async def stream_events(scope: TenantUser, parts: Parts) -> StreamingResponse:
     """Server-sent events: `usage` when a counter has moved, `notification` when there is something to tell."""
     parts.hub.check_room(scope.user_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_events(parts.hub, scope.tenant_id, scope.user_id), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        _events(parts.hub, scope.tenant_id, scope.user_id), media_type="text/event-stream", headers=headers
+    )
 
 
 async def _events(hub: Hub, tenant: UUID, user: UUID) -> AsyncIterator[bytes]:

@@ -22,7 +22,9 @@ class NotificationHandlers:
         spoken = [(r, notice) for r in records if r.event is not None and (notice := notice_of(r.event)) is not None]
         if not spoken:
             return
-        await NotificationRepository(connection).insert_all([_notification(record, notice) for record, notice in spoken])
+        await NotificationRepository(connection).insert_all(
+            [_notification(record, notice) for record, notice in spoken]
+        )
         await self._write_mails(connection, [pair for pair in spoken if pair[1].mail])
 
     async def _write_mails(self, connection: Any, spoken: Sequence[_Spoken]) -> None:
@@ -36,7 +38,13 @@ class NotificationHandlers:
     def _mail(self, record: Record, notice: Notice, owner: Any) -> Mail:
         letter = letter_of(notice, tenant=owner["name"], person=owner["owner_name"], base_url=self._base_url)
         return Mail(
-            record.id, record.tenant_id, owner["email"], letter.subject, letter.text, letter.html, created_at=record.time
+            record.id,
+            record.tenant_id,
+            owner["email"],
+            letter.subject,
+            letter.text,
+            letter.html,
+            created_at=record.time,
         )
 
 

@@ -40,7 +40,11 @@ class Letter:
 def letter_of(notice: Notice, *, tenant: str, person: str, base_url: str) -> Letter:
     path, label = notice.action
     words = {
-        "person": person, "tenant": tenant, "title": notice.title, "body": notice.body, "label": label,
+        "person": person,
+        "tenant": tenant,
+        "title": notice.title,
+        "body": notice.body,
+        "label": label,
         "link": f"{base_url}{path}",
     }
     return Letter(

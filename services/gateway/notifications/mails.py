@@ -54,8 +54,12 @@ class Postman:
         try:
             await aiosmtplib.send(
                 message_of(mail, self._sender),
-                hostname=self._hostname, port=self._port, use_tls=self._tls,
-                username=self._username, password=self._password, timeout=20,
+                hostname=self._hostname,
+                port=self._port,
+                use_tls=self._tls,
+                username=self._username,
+                password=self._password,
+                timeout=20,
             )
         except (aiosmtplib.SMTPException, OSError) as error:
             pause = min(_LONGEST, timedelta(seconds=2) * 2 ** min(mail.attempts, 12))

@@ -44,7 +44,12 @@ class NotificationRepository:
 
     async def insert_all(self, found: Sequence[Notification]) -> None:
         """One already there belongs to a redelivered event."""
-        columns = ([n.id for n in found], [n.tenant_id for n in found], [n.kind for n in found], [n.title for n in found])
+        columns = (
+            [n.id for n in found],
+            [n.tenant_id for n in found],
+            [n.kind for n in found],
+            [n.title for n in found],
+        )
         rest = ([n.body for n in found], [n.data for n in found], [n.created_at for n in found])
         await self._connection.execute(_INSERT, *columns, *rest)
 
@@ -59,7 +64,9 @@ class NotificationRepository:
         """False when the tenant has no such notification."""
         found = await self._connection.fetchval(
             "UPDATE notification SET read_at = coalesce(read_at, $3) WHERE tenant_id = $1 AND id = $2 RETURNING id",
-            tenant, notification, at,
+            tenant,
+            notification,
+            at,
         )
         return found is not None
 
@@ -81,4 +88,6 @@ class MailRepository:
         await self._connection.execute("UPDATE mail SET sent_at = $2, last_error = NULL WHERE id = $1", mail, at)
 
     async def put_off(self, mail: UUID, due_at: datetime, error: str) -> None:
-        await self._connection.execute("UPDATE mail SET due_at = $2, last_error = $3 WHERE id = $1", mail, due_at, error)
+        await self._connection.execute(
+            "UPDATE mail SET due_at = $2, last_error = $3 WHERE id = $1", mail, due_at, error
+        )

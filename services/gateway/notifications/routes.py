@@ -6,10 +6,10 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from services.gateway.dependencies import Parts, TenantUser
-from services.gateway.errors import NotificationNotFound
+from services.gateway.errors import CursorInvalid, NotificationNotFound
 from services.gateway.notifications.models import Notification
 from services.gateway.notifications.repository import NotificationRepository
-from shared.http import Page, Paging, decode_cursor, encode_cursor
+from shared.http import Page, PageRequest, Paging, encode_cursor
 
 router = APIRouter(prefix="/api/notifications", tags=["notices"])
 
@@ -33,7 +33,11 @@ class NotificationOut(BaseModel):
 @router.get("")
 async def list_notifications(scope: TenantUser, parts: Parts, page: Paging) -> Page[NotificationOut]:
     """What the tenant was told, newest first."""
-    raise NotImplementedError
+    async with parts.database.transaction(scope.tenant_id) as connection:
+        found = await NotificationRepository(connection).list_for(scope.tenant_id, page.limit + 1, _before(page))
+    shown, last = found[: page.limit], found[page.limit - 1 : page.limit]
+    more = encode_cursor(last[0].created_at, last[0].id) if len(found) > page.limit else None
+    return Page(items=[NotificationOut.of(n) for n in shown], next_cursor=more)
 
 
 @router.post("/{notification_id}/read", status_code=204)
@@ -43,3 +47,14 @@ async def mark_read(notification_id: UUID, scope: TenantUser, parts: Parts) -> R
         if not await NotificationRepository(connection).mark_read(scope.tenant_id, notification_id, parts.clock.now()):
             raise NotificationNotFound
     return Response(status_code=204)
+
+
+def _before(page: PageRequest) -> tuple[datetime, UUID] | None:
+    """Raises DomainError for a cursor of another list."""
+    if page.cursor is None:
+        return None
+    try:
+        at, last = page.cursor
+        return datetime.fromisoformat(at), UUID(last)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CursorInvalid from error

@@ -62,8 +62,11 @@ def _(event: PaymentCompleted) -> Notice:
 def _(event: PaymentFailed) -> Notice:
     text = f"{Money(event.amount, event.currency).text} {event.currency}"
     return Notice(
-        "payment_failed", "Payment failed", f"The payment of {text} did not go through. Nothing was charged.",
-        _payment(event), action=("/app/plans", "Try again"),
+        "payment_failed",
+        "Payment failed",
+        f"The payment of {text} did not go through. Nothing was charged.",
+        _payment(event),
+        action=("/app/plans", "Try again"),
     )
 
 
@@ -72,7 +75,8 @@ def _(event: SubscriptionChanged) -> Notice | None:
     if event.previous_plan is None:
         return None  # the first plan comes with the account
     return Notice(
-        "subscription_changed", f"Your plan is now {event.plan.capitalize()}",
+        "subscription_changed",
+        f"Your plan is now {event.plan.capitalize()}",
         f"You moved from {event.previous_plan.capitalize()} to {event.plan.capitalize()}.",
         {"plan": event.plan, "previous_plan": event.previous_plan},
     )
@@ -80,6 +84,9 @@ def _(event: SubscriptionChanged) -> Notice | None:
 
 def _payment(event: PaymentCompleted | PaymentFailed) -> dict[str, Any]:
     return {
-        "payment_id": str(event.payment_id), "plan": event.plan, "method": event.method,
-        "amount": Money(event.amount, event.currency).text, "currency": event.currency,
+        "payment_id": str(event.payment_id),
+        "plan": event.plan,
+        "method": event.method,
+        "amount": Money(event.amount, event.currency).text,
+        "currency": event.currency,
     }

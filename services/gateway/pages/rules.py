@@ -137,10 +137,15 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         "Custom domains" if rights.get("custom_domains") else "",
     ]
     return PlanCard(
-        code=item["code"], name=item["name"], price=item["price"], currency=item["currency"],
-        interval=item["interval"], current=is_current,
+        code=item["code"],
+        name=item["name"],
+        price=item["price"],
+        currency=item["currency"],
+        interval=item["interval"],
+        current=is_current,
         payable=not is_current and item["price"].strip("0.") != "",
-        storage_text=storage, features=[feature for feature in features if feature],
+        storage_text=storage,
+        features=[feature for feature in features if feature],
     )
 
 

@@ -13,9 +13,9 @@ class UpstreamTimeout(UpstreamError):
     """The service did not connect, read or answer in time."""
 
 
-class ClientGone(Exception):  # noqa: N818 - a situation, not an error of ours
+class ClientGone(Exception):
     """The caller went away: nobody is left to answer."""
 
 
-class ClientTooSlow(Exception):  # noqa: N818
+class ClientTooSlow(Exception):
     """The caller stopped sending in the middle of a body."""

@@ -53,8 +53,7 @@ class Forwarder:
         try:
             if expect and not await connection.may_send(self._deadlines.answer):
                 # A refusal before the first byte of the body: the client's is never asked for.
-                status = await self._relay(connection, await connection.head(0), send)
-                connection.abort()  # it still waits for the body
+                status = await self._relay(connection, await connection.head(0), send, body_sent=False)
             else:
                 status = await self._exchange(connection, request, receive, send)
         except BaseException:
@@ -87,16 +86,13 @@ class Forwarder:
             if not body.sent:
                 # The service has decided without the rest of the body; nobody reads it any more.
                 await _cancel(pump)
-            status = await self._relay(connection, head, send)
+            return await self._relay(connection, head, send, body_sent=body.sent)
         except UpstreamError:
             if pump.done() and not pump.cancelled() and (error := pump.exception()) is not None:
                 raise error from None  # why the connection is gone
             raise
         finally:
             await _cancel(pump)
-        if not body.sent:
-            connection.abort()  # it still waits for the rest of the body
-        return status
 
     async def _head(self, connection: Connection, body: "_Body") -> Head:
         while True:
@@ -108,7 +104,7 @@ class Forwarder:
                 if sent:
                     raise
 
-    async def _relay(self, connection: Connection, head: Head, send: Send) -> int:
+    async def _relay(self, connection: Connection, head: Head, send: Send, *, body_sent: bool) -> int:
         headers = relayed(head.headers)
         await send({"type": "http.response.start", "status": head.status, "headers": headers})
         while True:
@@ -117,12 +113,14 @@ class Forwarder:
             except UpstreamError as error:
                 raise AnswerCutOff(head.status) from error
             ended = connection.ended
+            if ended and not body_sent:
+                connection.abort()  # it still waits for the body and can carry nothing else
             await send({"type": "http.response.body", "body": data, "more_body": not ended})
             if ended:
                 return head.status
 
 
-class AnswerCutOff(Exception):  # noqa: N818 - a situation
+class AnswerCutOff(Exception):
     """The service broke off after its answer had begun: too late to say so in words."""
 
     def __init__(self, status: int) -> None:
@@ -147,7 +145,7 @@ class _Body:
             self.sent = True
             while (await self._receive())["type"] != "http.disconnect":
                 pass
-            raise ClientGone  # noqa: TRY301 - handled like the others below
+            raise ClientGone
         except (ClientGone, ClientTooSlow, UpstreamTimeout):
             self._connection.abort()
             raise

@@ -6,16 +6,33 @@ Headers = list[tuple[bytes, bytes]]
 
 _HOP_BY_HOP = frozenset(
     {
-        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-        b"trailer", b"transfer-encoding", b"upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
     }
 )
 
 # The gateway answers for who asks, from where and in which trace; what a client says about it stays outside.
 _SPOKEN_FOR = frozenset(
     {
-        b"host", b"authorization", b"cookie", b"content-length", b"expect", b"forwarded", b"x-real-ip", b"x-tenant",
-        b"x-csrf-token", b"traceparent", b"tracestate", b"baggage",
+        b"host",
+        b"authorization",
+        b"cookie",
+        b"content-length",
+        b"expect",
+        b"forwarded",
+        b"x-real-ip",
+        b"x-tenant",
+        b"x-csrf-token",
+        b"traceparent",
+        b"tracestate",
+        b"baggage",
     }
 )
 _SPOOFED = (b"stowage-", b"x-forwarded-")

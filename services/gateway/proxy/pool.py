@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from services.gateway.proxy.connection import Connection
 from services.gateway.proxy.errors import UpstreamTimeout, UpstreamUnreachable
 
-# Below the five seconds after which the services' servers close an idle connection, so that none is chosen as it dies.
-IDLE_SECONDS = 3.5
+# Below the 75 seconds after which the services' servers close an idle connection, so that none is chosen as it dies.
+IDLE_SECONDS = 50.0
 MAX_IDLE = 64
 
 

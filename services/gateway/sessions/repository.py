@@ -14,7 +14,10 @@ class SessionRepository:
     async def insert(self, session: Session, at: datetime) -> None:
         await self._connection.execute(
             "INSERT INTO session (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-            session.id, session.user_id, at, session.expires_at,
+            session.id,
+            session.user_id,
+            at,
+            session.expires_at,
         )
 
     async def insert_token(self, digest: bytes, session: UUID, at: datetime) -> None:

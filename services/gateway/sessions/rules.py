@@ -32,7 +32,9 @@ class Verdict(Enum):
     REUSE = "reuse"  # an old token came back: one of two holders is a thief, so the family ends
 
 
-def judge(session: Session, used_at: datetime | None, *, successor_used: bool, now: datetime, grace: timedelta) -> Verdict:
+def judge(
+    session: Session, used_at: datetime | None, *, successor_used: bool, now: datetime, grace: timedelta
+) -> Verdict:
     """What a refresh token that exists is worth at `now`."""
     if session.ended_at is not None or now >= session.expires_at:
         return Verdict.REFUSE

@@ -32,9 +32,7 @@ class TokensOut(BaseModel):
 
     @classmethod
     def of(cls, tokens: Tokens) -> "TokensOut":
-        return cls(
-            access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in
-        )
+        return cls(access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in)
 
 
 class SignedInOut(TokensOut):

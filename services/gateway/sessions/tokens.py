@@ -51,8 +51,12 @@ class AccessTokens:
     def issue(self, user: UUID, session: UUID) -> str:
         now = self._clock.now()
         claims = {
-            "iss": self._issuer, "aud": AUDIENCE, "sub": str(user), "sid": str(session),
-            "iat": int(now.timestamp()), "exp": int((now + LIFE).timestamp()),
+            "iss": self._issuer,
+            "aud": AUDIENCE,
+            "sub": str(user),
+            "sid": str(session),
+            "iat": int(now.timestamp()),
+            "exp": int((now + LIFE).timestamp()),
         }
         return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._kid})
 
@@ -60,7 +64,11 @@ class AccessTokens:
         """Raises Unauthorized."""
         try:
             found = jwt.decode(
-                token, self._public, algorithms=["EdDSA"], audience=AUDIENCE, issuer=self._issuer,
+                token,
+                self._public,
+                algorithms=["EdDSA"],
+                audience=AUDIENCE,
+                issuer=self._issuer,
                 # Time is judged below, by the same clock that issues.
                 options={"require": ["exp", "sub", "sid"], "verify_exp": False, "verify_iat": False},
             )

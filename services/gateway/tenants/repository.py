@@ -47,6 +47,6 @@ class TenantRepository:
         return [Membership(*row.values()) for row in await self._connection.fetch(_MEMBERSHIPS, user)]
 
     async def find_owners(self, tenants: Sequence[UUID]) -> dict[UUID, Any]:
-        """id, slug, name, locale, timezone and the owner's email and owner_name, by tenant; the unknown are left out."""
+        """Columns of the tenant with the owner's email and owner_name, by tenant; the unknown are left out."""
         rows = await self._connection.fetch(_OWNERS, list(tenants))
         return {row["id"]: row for row in rows}

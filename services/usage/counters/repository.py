@@ -21,7 +21,10 @@ _LOCK = """
 """
 
 # Read after the lock is held, never in the same statement: its snapshot would be older than the lock.
-_ARMS = "SELECT tenant_id, percent, armed, reached FROM threshold_state WHERE tenant_id = ANY($1::uuid[])"
+_ARMS = """
+    SELECT tenant_id, percent, armed, reached FROM threshold_state
+    WHERE tenant_id = ANY($1::uuid[]) AND metric = 'storage'
+"""
 
 # The sums are taken before the upsert because a check looks at the row offered, and a deletion alone is negative.
 # That is safe: rows of a tenant change only under the lock of its tenant_usage row.

@@ -28,5 +28,5 @@ def _key(cursor: list[Any]) -> tuple[datetime, int, UUID]:
     try:
         at, percent, alert = cursor
         return datetime.fromisoformat(at), int(percent), UUID(alert)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from error

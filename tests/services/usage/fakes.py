@@ -5,6 +5,7 @@ from uuid import UUID
 from services.usage.entitlements.rules import Terms
 from services.usage.errors import EntitlementsUnknown, LedgerUnreachable
 from services.usage.proof.provider import LedgerPart, LedgerProof, StoreAmount
+from shared.kafka.records import Record
 
 
 class FakeBilling:
@@ -30,6 +31,7 @@ class FakeLedger:
         self.recount = recount
         self.reachable = True
         self.asked: list[int] = []
+        self.entries: list[Record] = []  # what the gap fetch finds
 
     async def prove(self, tenant: UUID, position: int) -> LedgerProof:  # noqa: ARG002
         if not self.reachable:

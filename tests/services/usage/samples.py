@@ -48,7 +48,7 @@ def record(seq: int, event: Event) -> Record:
         tenant_id=event.tenant_id,
         seq=seq,
         type=event.type,
-        body=b"",
+        body=event.body().encode(),
         headers={"ce_time": moment(seq).isoformat().encode(), "ce_id": str(UUID(int=seq)).encode()},
         traceparent=trace(seq),
         event=event,

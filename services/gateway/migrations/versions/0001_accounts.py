@@ -78,7 +78,7 @@ def _tenants() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX membership_user ON membership (user_id)")
+    op.execute("CREATE INDEX membership_of_user ON membership (user_id)")
     protect("membership")
     app, _ = roles()
     op.execute(f'CREATE POLICY person ON membership FOR SELECT TO "{app}" USING (user_id = {_PERSON})')
@@ -101,7 +101,7 @@ def _sessions() -> None:
         )
         """
     )
-    op.execute("CREATE INDEX session_user ON session (user_id)")
+    op.execute("CREATE INDEX session_of_user ON session (user_id)")
     op.execute(
         """
         CREATE TABLE refresh_token (

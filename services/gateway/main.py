@@ -1,0 +1,133 @@
+"""The gateway's HTTP process: the only door, accounts and pages."""
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from services.gateway.accounts.passwords import Passwords
+from services.gateway.accounts.routes import router as me_router
+from services.gateway.accounts.service import Accounts
+from services.gateway.dependencies import GatewayParts
+from services.gateway.door.door import Door
+from services.gateway.events.hub import Hub
+from services.gateway.events.routes import router as events_router
+from services.gateway.events.usage import UsageWaiter
+from services.gateway.identity.passes import ISSUER, Passes
+from services.gateway.identity.visitors import Visitors
+from services.gateway.limits.service import Limits
+from services.gateway.notifications.routes import router as notifications_router
+from services.gateway.pages.forms import router as forms_router
+from services.gateway.pages.problems import install as install_problem_pages
+from services.gateway.pages.views import router as views_router
+from services.gateway.proxy.forward import Deadlines, Forwarder
+from services.gateway.proxy.lingering import LingeringClose
+from services.gateway.proxy.pool import Pool
+from services.gateway.sessions.routes import router as auth_router
+from services.gateway.sessions.service import Sessions
+from services.gateway.sessions.tokens import AccessTokens
+from services.gateway.settings import Settings
+from services.gateway.tenants.routes import router as tenants_router
+from shared.clock import SystemClock
+from shared.db import Database
+from shared.http import ServiceClient, create_app, serve
+from shared.outbox import Stream, Wake
+from shared.outbox.routes import outbox_router
+from shared.settings import load
+
+ROUTERS = [
+    auth_router,
+    me_router,
+    tenants_router,
+    notifications_router,
+    events_router,
+    views_router,
+    forms_router,
+]
+TENANTS = Stream("tenants.v1")
+
+
+def derived_key(settings: Settings, purpose: str) -> bytes:
+    """A key of its own for each purpose, so that a token for one is worth nothing for another."""
+    return hmac.digest(settings.internal_secret.encode(), f"stowage gateway {purpose}".encode(), "sha256")
+
+
+def build_parts(settings: Settings) -> GatewayParts:
+    """Everything, not yet connected."""
+    database = Database(settings.database_url, pool_size=settings.database_pool, application_name="gateway")
+    clock = SystemClock()
+    access = AccessTokens.load(settings.jwt_private_key_file, settings.base_url, clock)
+    sessions = Sessions(database, access, clock, key=derived_key(settings, "refresh"))
+    secure = settings.base_url.startswith("https://")
+    clients = {
+        name: ServiceClient(url, settings.internal_secret, issuer=ISSUER, audience=name)
+        for name, url in upstreams(settings).items()
+    }
+    return GatewayParts(
+        settings=settings,
+        database=database,
+        clock=clock,
+        accounts=Accounts(database, Passwords(), sessions, clock, Wake(database)),
+        sessions=sessions,
+        access=access,
+        visitors=Visitors(database, access, sessions, clock, secure_cookies=secure),
+        limits=Limits(settings),
+        hub=Hub(database, UsageWaiter(clients["usage"]), per_user=settings.streams_per_user),
+        clients=clients,
+        form_key=derived_key(settings, "forms"),
+    )
+
+
+def upstreams(settings: Settings) -> dict[str, str]:
+    return {"upload": settings.upload_url, "usage": settings.usage_url, "billing": settings.billing_url}
+
+
+def create(settings: Settings) -> ASGIApp:
+    """The door, with the gateway's own application behind it."""
+    parts = build_parts(settings)
+    pools = {name: Pool(url) for name, url in upstreams(settings).items()}
+    app = create_own_app(settings, parts, pools)
+    deadlines = Deadlines(settings.answer_seconds, settings.progress_seconds, settings.client_seconds)
+    door = Door(
+        app,
+        forwarders={name: Forwarder(pool, deadlines) for name, pool in pools.items()},
+        visitors=parts.visitors,
+        passes=Passes(settings.internal_secret),
+        limits=parts.limits,
+        csrf_key=parts.form_key,
+        trust_client_trace=settings.trust_client_trace,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    return LingeringClose(door)
+
+
+def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Pool]) -> FastAPI:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with parts.database:
+            listening = asyncio.create_task(parts.hub.run())
+            yield
+            listening.cancel()
+            parts.hub.close()
+            for pool in pools.values():
+                pool.close()
+            for client in parts.clients.values():
+                await client.close()
+
+    app = create_app(
+        settings,
+        title="Stowage gateway",
+        routers=[*ROUTERS, outbox_router(parts.database, [TENANTS])],
+        lifespan=lifespan,
+        checks={"database": parts.database.ping},
+    )
+    app.state.parts = parts
+    install_problem_pages(app)
+    return app
+
+
+if __name__ == "__main__":
+    serve(create, load(Settings))

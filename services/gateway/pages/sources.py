@@ -1,0 +1,80 @@
+"""What pages show comes from the services, for the visitor's tenant; what does not come is left out."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from services.gateway.pages.rules import FileLine, PlanCard, Quota, file_line, plan_card
+from shared.errors import UpstreamError
+from shared.http import ServiceClient
+from shared.security import Principal
+
+log = logging.getLogger(__name__)
+
+RECENT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StorageView:
+    """None where the service did not answer."""
+
+    quota: Quota | None
+    files: list[FileLine] | None
+    plan: str | None
+    upgrade: PlanCard | None
+
+
+class Sources:
+    def __init__(self, clients: dict[str, ServiceClient]) -> None:
+        self._clients = clients
+
+    async def storage(self, principal: Principal) -> StorageView:
+        """Everything the storage page shows, asked for at once."""
+        quota, files, plans = await asyncio.gather(self._quota(principal), self.files(principal), self.plans(principal))
+        current = next((plan for plan in plans if plan.current), None)
+        better = next((plan for plan in plans if plan.payable), None)
+        return StorageView(quota, files, current.name if current else None, better)
+
+    async def files(self, principal: Principal) -> list[FileLine] | None:
+        """The newest files first."""
+        found = await self._find("upload", f"/api/storage/files?limit={RECENT}", principal)
+        return None if found is None else [file_line(item) for item in found["items"]]
+
+    async def plans(self, principal: Principal) -> list[PlanCard]:
+        """In the catalogue's order; empty when billing does not answer."""
+        found, subscription = await asyncio.gather(
+            self._find("billing", "/api/plans", principal), self._find("billing", "/api/subscription", principal)
+        )
+        current = subscription["plan"] if subscription else None
+        return [plan_card(item, current=current) for item in found["items"]] if found else []
+
+    async def delete_file(self, principal: Principal, file_id: str) -> None:
+        """Raises UpstreamError."""
+        await self._clients["upload"].request_json("DELETE", f"/api/storage/files/{file_id}", principal=principal)
+
+    async def file_url(self, principal: Principal, file_id: str) -> str:
+        """A signed address, good for an hour. Raises UpstreamError."""
+        path = f"/api/storage/files/{file_id}/url?expires_in=3600"
+        found = await self._clients["upload"].request_json("GET", path, principal=principal)
+        return str(found["url"])
+
+    async def start_payment(self, principal: Principal, plan: str, method: str, return_url: str) -> dict[str, Any]:
+        """Raises UpstreamError."""
+        path = f"/api/payments/{principal.tenant_slug}/initiate"
+        body = {"plan": plan, "method": method, "return_url": return_url}
+        found: dict[str, Any] = await self._clients["billing"].request_json(
+            "POST", path, principal=principal, json=body, timeout=15
+        )
+        return found
+
+    async def _quota(self, principal: Principal) -> Quota | None:
+        found = await self._find("upload", "/api/storage/quota", principal)
+        return None if found is None else Quota(int(found["used"]), found["limit"])
+
+    async def _find(self, service: str, path: str, principal: Principal) -> Any | None:
+        try:
+            return await self._clients[service].request_json("GET", path, principal=principal)
+        except UpstreamError as error:
+            log.warning("a page goes without %s: %s", path, error)
+            return None

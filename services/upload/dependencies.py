@@ -1,0 +1,36 @@
+"""What a route may ask for, built once in `main.py`."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from services.upload.files.intake import Intake
+from services.upload.files.service import FileService
+from services.upload.ledger.service import ProofService
+from services.upload.links.service import LinkService
+from services.upload.quota.service import AccountService
+from shared.http import CurrentTenant
+
+
+@dataclass(frozen=True, slots=True)
+class UploadServices:
+    accounts: AccountService
+    intake: Intake
+    files: FileService
+    links: LinkService
+    proof: ProofService
+    idle_seconds: float
+
+
+def _services(request: Request) -> UploadServices:
+    return cast("UploadServices", request.app.state.services)
+
+
+def _tenant(principal: CurrentTenant) -> UUID:
+    return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
+
+
+Services = Annotated[UploadServices, Depends(_services)]
+Tenant = Annotated[UUID, Depends(_tenant)]

@@ -1,0 +1,58 @@
+"""What `upload` refuses, and how it says so."""
+
+from typing import Any
+
+from shared.errors import DomainError
+
+
+class QuotaExceeded(DomainError):
+    def __init__(self, quota: dict[str, Any], requested: int, upgrade_url: str) -> None:
+        super().__init__(
+            "quota_exceeded",
+            413,
+            f"{requested} bytes do not fit: {quota['available']} of {quota['limit']} are available.",
+            quota_info={**quota, "requested": requested},
+            upgrade_url=upgrade_url,
+        )
+
+
+class FileTooLarge(DomainError):
+    def __init__(self, limit: int) -> None:
+        super().__init__("file_too_large", 413, f"A file may have at most {limit} bytes.", max_file_size=limit)
+
+
+class TypeNotAllowed(DomainError):
+    def __init__(self, media_type: str) -> None:
+        super().__init__("type_not_allowed", 415, f"Files of type {media_type} are not accepted.")
+
+
+class InvalidUpload(DomainError):
+    """The form itself is wrong: no file, two files, a bad name, an unknown category …"""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, 422, detail)
+
+
+class FileNotFound(DomainError):
+    """Also for another tenant's file: whether it exists is not ours to say."""
+
+    def __init__(self) -> None:
+        super().__init__("file_not_found", 404, "There is no such file.")
+
+
+class LinkRefused(DomainError):
+    def __init__(self, code: str) -> None:
+        detail = "The link has expired." if code == "link_expired" else "The link is not valid."
+        super().__init__(code, 403, detail)
+
+
+class EntitlementsUnknown(DomainError):
+    def __init__(self) -> None:
+        super().__init__("entitlements_unknown", 503, "What this tenant may store is not known just now; try again.")
+
+
+class ReservationLost(DomainError):
+    """The upload took longer than its reservation lived, and the space is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("reservation_expired", 409, "The upload took too long and its reserved space was given away.")

@@ -1,0 +1,43 @@
+"""A stored file's row."""
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlmodel import Field, SQLModel
+
+
+class StoredFile(SQLModel, table=True):
+    """`size` in bytes; `path` is the store's, `name` the user's; `id` was the upload's before it was the file's."""
+
+    __tablename__ = "stored_file"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "path"),
+        UniqueConstraint("tenant_id", "idempotency_key"),
+        Index("stored_file_newest", "tenant_id", "created_at", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    tenant_id: UUID = Field(foreign_key="tenant_storage.tenant_id")
+    path: str
+    name: str
+    size: int = Field(sa_type=BigInteger)
+    content_type: str
+    file_type: str
+    category: str
+    subcategory: str | None
+    entity_id: str | None
+    project_id: UUID | None
+    sha256: str
+    uploaded_by: UUID | None
+    created_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+    # `metadata` is taken by SQLAlchemy on the class, not in the table.
+    details: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    idempotency_key: str | None
+
+    @classmethod
+    def read(cls, row: dict[str, Any]) -> Self:
+        """From the row's JSON, validated: a table model does not validate what it is constructed with."""
+        return cls.model_validate({**row, "details": row["metadata"]})

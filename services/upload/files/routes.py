@@ -1,0 +1,149 @@
+"""Uploading, listing, reading and deleting files."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from services.upload.dependencies import Services, Tenant
+from services.upload.files import content
+from services.upload.files.intake import Announced, Repeated, Sender, Stored
+from services.upload.files.schemas import FileOut, LinkOut, PathIn, UploadOut, stored_row
+from services.upload.quota.schemas import QuotaOut
+from shared.errors import DomainError
+from shared.http import (
+    UNLIMITED_BODY,
+    ClientGone,
+    CurrentTenant,
+    Page,
+    Paging,
+    encode_cursor,
+    problem_response,
+    read_body,
+)
+
+router = APIRouter(prefix="/api/storage", tags=["storage"])
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "category"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "category": {"type": "string"},
+                        "subcategory": {"type": "string"},
+                        "entity_id": {"type": "string"},
+                        "project_id": {"type": "string", "format": "uuid"},
+                        "metadata": {"type": "string", "description": "A JSON object"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/upload", status_code=201, response_model=UploadOut, openapi_extra=_FORM, max_body_size=UNLIMITED_BODY)
+async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, services: Services) -> Response:
+    """Stores one file. With `X-File-Size` a file that does not fit is refused before its body travels."""
+    announced = _announced(request)
+    if announced.idempotency_key is not None:
+        known = await services.files.find_by_key(tenant, announced.idempotency_key)
+        if known is not None:
+            return await _repeat(services, tenant, known.id)
+    body = read_body(request.receive, idle=services.idle_seconds)
+    try:
+        upload = await services.intake.begin(Sender(tenant, who.user_id), announced)
+        result = await upload.receive(body)
+    except ClientGone:
+        # Nobody reads this answer.
+        return problem_response(400, "incomplete_body", "The body ended early.", headers={"connection": "close"})
+    except DomainError as error:
+        # The rest of the body is not wanted, so neither is the connection.
+        return problem_response(error.status, error.code, error.detail, headers={"connection": "close"}, **error.extras)
+    if isinstance(result, Repeated):
+        return await _repeat(services, tenant, result.file_id)
+    return _created(services, result)
+
+
+@router.get("/files")
+async def list_files(
+    tenant: Tenant, services: Services, paging: Paging, category: Annotated[str | None, Query()] = None
+) -> Page[FileOut]:
+    """Newest first."""
+    files = await services.files.list_newest(tenant, paging.limit + 1, paging.cursor, category)
+    more = len(files) > paging.limit
+    files = files[: paging.limit]
+    cursor = encode_cursor(files[-1].created_at.isoformat(), files[-1].id) if more else None
+    return Page(items=[FileOut.of(file) for file in files], next_cursor=cursor)
+
+
+@router.get("/files/{file_id}")
+async def get_file(file_id: UUID, tenant: Tenant, services: Services) -> FileOut:
+    return FileOut.of(await services.files.get(tenant, file_id))
+
+
+@router.api_route("/files/{file_id}/content", methods=["GET", "HEAD"], response_class=Response)
+async def get_content(file_id: UUID, request: Request, tenant: Tenant, services: Services) -> Response:
+    """The bytes; understands `Range`, `If-None-Match` and `If-Range`."""
+    file = await services.files.get(tenant, file_id)
+    return await content.respond(services.files, file, request.headers, head=request.method == "HEAD")
+
+
+@router.get("/files/{file_id}/url")
+async def get_url(
+    file_id: UUID, tenant: Tenant, services: Services, expires_in: Annotated[int, Query(ge=1, le=604_800)] = 3600
+) -> LinkOut:
+    """A link that needs no account, valid for `expires_in` seconds (1 second to 7 days)."""
+    file = await services.files.get(tenant, file_id)
+    link = services.links.make(tenant, file.id, expires_in)
+    return LinkOut(url=link.url, expires_at=link.expires_at)
+
+
+@router.delete("/files/{file_id}", status_code=204)
+async def delete_file(file_id: UUID, who: CurrentTenant, tenant: Tenant, services: Services) -> None:
+    await services.files.delete(tenant, file_id, who.user_id)
+
+
+@router.delete("/file", status_code=204)
+async def delete_file_by_path(body: PathIn, who: CurrentTenant, tenant: Tenant, services: Services) -> None:
+    await services.files.delete_by_path(tenant, body.file_path, who.user_id)
+
+
+def _announced(request: Request) -> Announced:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= 255:
+        raise DomainError("invalid_idempotency_key", 422, "1 to 255 characters.")
+    return Announced(
+        _number(request, "content-length"), _number(request, "x-file-size"), request.headers.get("content-type"), key
+    )
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.headers.get(name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise DomainError("invalid_request", 422, f"{name} is a number of bytes.")
+    return int(text)
+
+
+def _created(services: Services, stored: Stored) -> JSONResponse:
+    row = stored_row(stored.file, stored.metadata)
+    link = services.links.make(row.tenant_id, row.id, 3600)
+    out = UploadOut(**FileOut.of(row).model_dump(), file_url=link.url, quota=QuotaOut.of(stored.state))
+    return JSONResponse(out.model_dump(mode="json"), 201)
+
+
+async def _repeat(services: Services, tenant: UUID, file_id: UUID) -> JSONResponse:
+    file = await services.files.get(tenant, file_id)
+    link = services.links.make(tenant, file.id, 3600)
+    state = await services.accounts.state(tenant)
+    out = UploadOut(**FileOut.of(file).model_dump(), file_url=link.url, quota=QuotaOut.of(state))
+    headers = {"idempotent-replayed": "true", "connection": "close"}
+    return JSONResponse(out.model_dump(mode="json"), 201, headers)

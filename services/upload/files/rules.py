@@ -1,0 +1,120 @@
+"""Names, paths and media types. Pure."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+from uuid import UUID
+
+import puremagic
+
+from services.upload.errors import InvalidUpload, TypeNotAllowed
+from shared.events import FileType
+
+Tree = Mapping[str, Sequence[str]]
+
+NAME_BYTES = 255
+_ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,10}")
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,95}")
+
+# Families whose content looks alike: what is inside a zip is what the sender says, if it is one of these.
+_ZIP = b"PK\x03\x04"
+_ZIPPED = ("zip", "openxmlformats", "opendocument", "epub", "java-archive", "android.package")
+
+_DOCUMENTS = (
+    "text/",
+    "application/pdf",
+    "application/msword",
+    "application/rtf",
+    "application/json",
+    "application/xml",
+)
+
+
+def check_name(name: str) -> str:
+    """The user's name for the file, kept as it is. Raises InvalidUpload for what no system could hold."""
+    if not name or len(name.encode("utf-8", "surrogatepass")) > NAME_BYTES:
+        raise InvalidUpload("invalid_file_name", "A file name has 1 to 255 bytes.")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise InvalidUpload("invalid_file_name", "A file name has no control characters.")
+    if "/" in name or "\\" in name or name in {".", ".."}:
+        raise InvalidUpload("invalid_file_name", "A file name is a name, not a path.")
+    return name
+
+
+def check_place(tree: Tree, category: str, subcategory: str | None, entity: str | None) -> None:
+    """Raises InvalidUpload unless the category tree has that place."""
+    if category not in tree:
+        raise InvalidUpload("unknown_category", f"Known categories: {', '.join(sorted(tree))}.")
+    if subcategory is not None and subcategory not in tree[category]:
+        known = ", ".join(tree[category]) or "none"
+        raise InvalidUpload("unknown_category", f"Subcategories of {category}: {known}.")
+    if entity is not None and not _ENTITY.fullmatch(entity):
+        raise InvalidUpload("invalid_entity_id", "An entity id has letters, digits, - and _, at most 64.")
+
+
+def storage_path(
+    tenant: UUID, file_id: UUID, name: str, category: str, subcategory: str | None, entity: str | None
+) -> str:
+    """customers/{tenant}/{category}[/{entity}][/{subcategory}]/{file id}{ext}: nothing of it is the user's text."""
+    parts = ["customers", str(tenant), category, *filter(None, (entity, subcategory))]
+    return "/".join([*parts, f"{file_id}{extension(name)}"])
+
+
+def extension(name: str) -> str:
+    found = "." + name.rsplit(".", 1)[1].lower() if "." in name[1:] else ""
+    return found if _EXTENSION.fullmatch(found) else ""
+
+
+def media_type(head: bytes, declared: str | None) -> str:
+    """What the content says it is; where it says nothing, the sender may call it text, else it is just bytes."""
+    declared = (declared or "").split(";")[0].strip().lower()
+    if not _MEDIA_TYPE.fullmatch(declared):
+        declared = ""
+    if head.startswith(_ZIP):
+        return declared if any(mark in declared for mark in _ZIPPED) else "application/zip"
+    try:
+        found = str(puremagic.from_string(head, mime=True)).lower() if head else ""
+    except (puremagic.PureError, ValueError, IndexError):
+        found = ""
+    if _MEDIA_TYPE.fullmatch(found):
+        return found
+    return declared if declared.startswith("text/") and _is_text(head) else _plain(head)
+
+
+def file_type(media: str) -> FileType:
+    """S1.10."""
+    for family in ("image", "video", "audio"):
+        if media.startswith(f"{family}/"):
+            return family
+    documents = media.startswith(_DOCUMENTS) or any(m in media for m in ("officedocument", "opendocument", "ms-excel"))
+    return "document" if documents else "other"
+
+
+def check_type(media: str, allowed: frozenset[str]) -> None:
+    if allowed and media not in allowed and f"{media.split('/', maxsplit=1)[0]}/*" not in allowed:
+        raise TypeNotAllowed(media)
+
+
+def disposition(name: str, *, inline: bool = False) -> str:
+    """RFC 6266: an ASCII name for old clients, the real one for the others."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^\w. ()+,=@-]", "_", plain) or "file"
+    return f"{'inline' if inline else 'attachment'}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _is_text(head: bytes) -> bool:
+    return b"\x00" not in head
+
+
+def _plain(head: bytes) -> str:
+    if not head or b"\x00" in head:
+        return "application/octet-stream"
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # The sample may end inside a character.
+        if error.start < len(head) - 3:
+            return "application/octet-stream"
+    return "text/plain"

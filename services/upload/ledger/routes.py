@@ -1,0 +1,19 @@
+"""`GET /internal/ledger/{tenant}/proof`, for sister services."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.upload.dependencies import Services
+from services.upload.ledger.schemas import ProofOut
+from shared.http import ServiceOnly
+
+router = APIRouter(prefix="/internal/ledger", include_in_schema=False)
+
+
+@router.get("/{tenant_id}/proof")
+async def prove(
+    tenant_id: UUID, services: Services, _caller: ServiceOnly, position: Annotated[int | None, Query(ge=0)] = None
+) -> ProofOut:
+    return ProofOut.of(await services.proof.prove(tenant_id, position))

@@ -1,0 +1,51 @@
+"""A proof on its way to `usage`."""
+
+from typing import Self
+
+from pydantic import BaseModel
+
+from services.upload.ledger.service import LedgerProof
+
+
+class KindOut(BaseModel):
+    file_type: str
+    category: str
+    bytes: int
+    files: int
+
+
+class StoreOut(BaseModel):
+    bytes: int
+    files: int
+    missing: list[str]
+    orphans_bytes: int
+    checked_at_position: int
+
+
+class ProofOut(BaseModel):
+    position: int
+    head_hash: str
+    bytes: int
+    files: int
+    by_category: list[KindOut]
+    store: StoreOut
+
+    @classmethod
+    def of(cls, proof: LedgerProof) -> Self:
+        store = proof.store
+        return cls(
+            position=proof.position,
+            head_hash=proof.head_hash,
+            bytes=sum(kind.bytes for kind in proof.kinds),
+            files=sum(kind.files for kind in proof.kinds),
+            by_category=[
+                KindOut(file_type=k.file_type, category=k.category, bytes=k.bytes, files=k.files) for k in proof.kinds
+            ],
+            store=StoreOut(
+                bytes=store.bytes,
+                files=store.files,
+                missing=store.missing,
+                orphans_bytes=store.orphans_bytes,
+                checked_at_position=store.position,
+            ),
+        )

@@ -1,0 +1,123 @@
+"""The ledger against itself and against the store."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from services.upload.blobs.store import BlobStore, Found
+from services.upload.ledger.rules import GENESIS, link
+from shared.db import Database
+from shared.errors import DomainError
+
+PAGE = 5_000
+
+_HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
+_FOLD = """
+    SELECT file_type, category, sum(delta)::bigint AS bytes,
+        sum(CASE action WHEN 'upload' THEN 1 WHEN 'delete' THEN -1 ELSE 0 END)::bigint AS files
+    FROM storage_transaction WHERE tenant_id = $1 AND seq <= $2 GROUP BY file_type, category ORDER BY 1, 2
+"""
+_CHAIN = """
+    SELECT seq, id, type, occurred_at, body, prev_hash, hash FROM storage_transaction
+    WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4
+"""
+_LIVE = """
+    SELECT t.seq, f.path, f.size FROM tenant_storage AS t LEFT JOIN stored_file AS f USING (tenant_id)
+    WHERE t.tenant_id = $1
+"""
+
+
+class ChainBroken(DomainError):
+    """An entry does not follow from the one before it: the ledger was altered."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__("ledger_chain_broken", 500, f"The ledger's chain breaks at entry {seq}.", seq=seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    file_type: str
+    category: str
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProof:
+    """What lies in the store for the files that live at `position`; what else lies there; what is not there."""
+
+    bytes: int
+    files: int
+    missing: list[str]
+    orphans_bytes: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerProof:
+    position: int
+    head_hash: str
+    kinds: list[Kind]
+    store: StoreProof
+
+
+class ProofService:
+    def __init__(self, database: Database, store: BlobStore) -> None:
+        self._database = database
+        self._store = store
+
+    async def prove(self, tenant: UUID, position: int | None) -> LedgerProof:
+        """The ledger's fold and chain up to `position` (the head when None), and the store as it is now.
+
+        Raises DomainError 409 `position_ahead`, and ChainBroken.
+        """
+        async with self._database.transaction(tenant) as connection:
+            head = await connection.fetchval(_HEAD, tenant) or 0
+            position = head if position is None else position
+            if position > head:
+                raise DomainError("position_ahead", 409, f"The ledger ends at {head}.", head=head)
+            kinds = [Kind(**dict(row)) for row in await connection.fetch(_FOLD, tenant, position)]
+            chained = await self._verify(connection, tenant, position)
+        return LedgerProof(position, chained.hex(), kinds, await self._compare(tenant))
+
+    async def _verify(self, connection: Any, tenant: UUID, position: int) -> bytes:
+        """Recomputes every link; returns the head's hash."""
+        seq, previous = 0, GENESIS
+        while seq < position:
+            rows = await connection.fetch(_CHAIN, tenant, seq, position, PAGE)
+            if not rows:
+                raise ChainBroken(seq + 1)
+            previous = await asyncio.to_thread(_follow, rows, seq, previous)
+            seq = rows[-1]["seq"]
+        return previous
+
+    async def _compare(self, tenant: UUID) -> StoreProof:
+        """Lists first and reads the table afterwards, so a file stored meanwhile is looked for by itself."""
+        listing = {found.path: found for found in await self._store.walk(f"customers/{tenant}")}
+        async with self._database.transaction(tenant) as connection:
+            rows = await connection.fetch(_LIVE, tenant)  # one statement, one snapshot
+        position = rows[0]["seq"] if rows else 0
+        live = {row["path"]: row["size"] for row in rows if row["path"] is not None}
+        late = [path for path in live if path not in listing]
+        if late:
+            again = {found.path: found for found in await self._store.walk(f"customers/{tenant}")}
+            listing |= {path: again[path] for path in late if path in again}
+        return _account(live, listing, position)
+
+
+def _follow(rows: list[Any], seq: int, previous: bytes) -> bytes:
+    for row in rows:
+        expected = link(previous, row["seq"], row["id"], row["type"], row["occurred_at"], row["body"])
+        if row["seq"] != seq + 1 or row["prev_hash"] != previous or row["hash"] != expected:
+            raise ChainBroken(seq + 1)
+        seq, previous = row["seq"], expected
+    return previous
+
+
+def _account(live: Mapping[str, int], listing: Mapping[str, Found], position: int) -> StoreProof:
+    found = {path: listing[path].size for path in live if path in listing}
+    missing = sorted(path for path, size in live.items() if found.get(path) != size)
+    orphans = sum(entry.size for path, entry in listing.items() if path not in live)
+    return StoreProof(sum(found.values()), len(found), missing[:100], orphans, position)

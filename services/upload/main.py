@@ -1,0 +1,71 @@
+"""The HTTP process: `python -m services.upload.main`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from services.upload.blobs.local import LocalStore
+from services.upload.dependencies import UploadServices
+from services.upload.entitlements.service import EntitlementService
+from services.upload.files import routes as files
+from services.upload.files.intake import Intake, Policy
+from services.upload.files.service import FileService
+from services.upload.ledger import routes as ledger
+from services.upload.ledger.service import ProofService
+from services.upload.links import routes as links
+from services.upload.links.service import LinkService
+from services.upload.quota import routes as quota
+from services.upload.quota.service import AccountService
+from services.upload.quota.writer import AccountWriter
+from services.upload.settings import Settings
+from services.upload.wiring import FILES, load_categories
+from shared.clock import SystemClock
+from shared.db import Database
+from shared.http import ServiceClient, create_app, serve
+from shared.outbox import Wake
+from shared.outbox.routes import outbox_router
+from shared.settings import load
+
+
+def create(settings: Settings) -> FastAPI:
+    name, clock = settings.service_name, SystemClock()
+    database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    store = LocalStore(settings.local_storage_path)
+    entitlements = EntitlementService(database, billing)
+    accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
+    policy = Policy(
+        tree=load_categories(),
+        allowed=settings.allowed,
+        max_file_size=settings.max_file_size,
+        lifetime=timedelta(seconds=settings.reservation_seconds),
+        upgrade_url=settings.upgrade_url,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with database, billing:
+            yield
+
+    app = create_app(
+        settings,
+        title="Stowage upload",
+        routers=[quota.router, files.router, links.router, ledger.router, outbox_router(database, [FILES])],
+        lifespan=lifespan,
+        checks={"database": database.ping, "store": store.check},
+    )
+    app.state.services = UploadServices(
+        accounts=accounts,
+        intake=Intake(accounts, store, policy, clock),
+        files=FileService(database, accounts, store),
+        links=LinkService(settings.base_url, settings.signing_secrets, clock),
+        proof=ProofService(database, store),
+        idle_seconds=settings.idle_seconds,
+    )
+    return app
+
+
+if __name__ == "__main__":
+    serve(create, load(Settings))

@@ -1,0 +1,32 @@
+"""What `upload` is told by its environment."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    service_name: ClassVar[str] = "upload"
+    secrets: ClassVar[tuple[str, ...]] = ("internal_secret", "signing_secret")
+
+    base_url: str
+    billing_url: str
+    storage_backend: Literal["local"] = "local"
+    local_storage_path: Path
+    signing_secret: str = Field(min_length=32)  # several, newest first, separated by commas, while keys rotate
+    max_file_size: int = Field(default=52_428_800, gt=0)  # bytes through the form upload (S1.12)
+    allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
+    reservation_seconds: int = Field(default=3600, ge=5)
+    idle_seconds: float = Field(default=30, gt=0)  # a body that brings nothing for so long is given up
+    upgrade_url: str = "/app/plans"
+
+    @property
+    def signing_secrets(self) -> list[str]:
+        return [part.strip() for part in self.signing_secret.split(",")]
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        return frozenset(part.strip() for part in self.allowed_types.split(",") if part.strip())

@@ -1,0 +1,51 @@
+"""The ledger's relay, the entitlements' consumer and the clean-up: `python -m services.upload.worker`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.upload.blobs.cleanup import Cleanup
+from services.upload.blobs.local import LocalStore
+from services.upload.entitlements.handlers import on_entitlements
+from services.upload.settings import Settings
+from services.upload.wiring import FILES
+from shared import faults
+from shared.db import Database
+from shared.kafka import EventConsumer, Topic
+from shared.outbox import Relay
+from shared.settings import load
+from shared.worker import Job, WorkerParts, run_worker
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
+    name = settings.service_name
+    database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
+    cleanup = Cleanup(database, LocalStore(settings.local_storage_path), settings.reservation_seconds * 2)
+    relay = Relay(
+        database, [FILES], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
+    )
+    consumer = EventConsumer(
+        group=name,
+        topics={"entitlements.v1": Topic(compacted=True)},
+        database=database,
+        bootstrap=settings.kafka_bootstrap,
+        apply=on_entitlements,
+    )
+    async with database:
+        yield WorkerParts(
+            tasks=[relay.run, consumer.run],
+            jobs=[
+                Job("garbage", 1, cleanup.remove_garbage),
+                Job("reservations", 5, cleanup.expire_reservations),
+                Job("orphans", 600, cleanup.sweep_orphans),
+            ],
+            checks={"database": database.ping, "consumer": consumer.check},
+        )
+
+
+async def _after_send() -> None:
+    faults.reach("upload.sent")
+
+
+if __name__ == "__main__":
+    run_worker(load(Settings), build)

@@ -1,0 +1,173 @@
+"""The real service over real HTTP: PostgreSQL, a disk, and a stand-in for billing's one answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from services.upload.main import create
+from services.upload.settings import Settings
+from shared.http.server import server_for
+from shared.security import Principal, sign
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+
+SECRET = "s" * 40
+LIMIT = 1_000_000  # bytes
+
+
+@dataclass
+class Upload:
+    """A running upload service."""
+
+    url: str
+    app: FastAPI
+    dsn: ServiceDatabase
+    root: Path
+    settings: Settings
+    http: aiohttp.ClientSession
+
+    def customer(self, tenant: UUID | None = None) -> "Customer":
+        return Customer(self, tenant or uuid4(), uuid4())
+
+    async def account(self, tenant: UUID) -> dict[str, Any]:
+        rows = await query(self.dsn.superuser, "SELECT * FROM tenant_storage WHERE tenant_id = $1", tenant)
+        return dict(rows[0])
+
+    async def ledger(self, tenant: UUID) -> list[dict[str, Any]]:
+        rows = await query(
+            self.dsn.superuser, "SELECT * FROM storage_transaction WHERE tenant_id = $1 ORDER BY seq", tenant
+        )
+        return [dict(row) for row in rows]
+
+    def blobs(self) -> list[Path]:
+        return [p for p in self.root.rglob("*") if p.is_file()]
+
+
+@dataclass
+class Customer:
+    service: Upload
+    tenant: UUID
+    user: UUID
+
+    @property
+    def token(self) -> str:
+        who = Principal(kind="user", user_id=self.user, tenant_id=self.tenant, tenant_slug="t", role="owner")
+        return sign(who, secret=SECRET, audience="upload", issuer="gateway")
+
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any, dict[str, str]]:
+        headers = {"stowage-internal": self.token, **options.pop("headers", {})}
+        async with self.service.http.request(method, self.service.url + path, headers=headers, **options) as answer:
+            body = await answer.read()
+            kind = answer.headers.get("content-type", "")
+            return answer.status, json.loads(body) if "json" in kind and body else body, {k.lower(): v for k, v in answer.headers.items()}
+
+    async def upload(
+        self,
+        content: bytes,
+        *,
+        name: str = "note.txt",
+        say: bool = True,
+        fields: dict[str, str] | None = None,
+        **headers: str,
+    ) -> tuple[int, Any]:
+        parts = [
+            f'--b\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+            for key, value in {"category": "documents", **(fields or {})}.items()
+        ]
+        parts.append(f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n')
+        body = "".join(parts).encode() + b"Content-Type: text/plain\r\n\r\n" + content + b"\r\n--b--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=b", **headers}
+        said = {"X-File-Size": str(len(content))} if say else {}
+        status, answer, _ = await self.call("POST", "/api/storage/upload", data=body, headers={**said, **headers})
+        return status, answer
+
+    async def quota(self) -> dict[str, Any]:
+        return (await self.call("GET", "/api/storage/quota"))[1]  # type: ignore[no-any-return]
+
+
+class Billing:
+    """Answers `/internal/entitlements` for any tenant."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = LIMIT
+        self.max_file: int | None = None
+        self.asked = 0
+        self.url = ""
+
+    def app(self) -> FastAPI:
+        router = APIRouter()
+
+        @router.get("/internal/entitlements/{tenant}")
+        async def entitlements(tenant: UUID) -> dict[str, Any]:
+            self.asked += 1
+            names = ("traffic_bytes_month", "images_month", "teams", "members", "projects", "cpu", "memory_bytes")
+            limits = {**dict.fromkeys(names), "custom_domains": False, "max_file_bytes": self.max_file}
+            return {
+                "version": 1,
+                "plan": "free",
+                "plan_version": 1,
+                "entitlements": {**limits, "storage_bytes": self.limit},
+            }
+
+        app = FastAPI()
+        app.include_router(router)
+        return app
+
+
+async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    server = server_for(app, settings)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+        if task.done():
+            task.result()
+    yield
+    server.should_exit = True
+    await task
+
+
+def settings_for(dsn: str, root: Path, billing: str, **changes: Any) -> Settings:
+    port = free_port()
+    return Settings(
+        **{
+            "mode": "local",
+            "port": port,
+            "database_url": dsn,
+            "kafka_bootstrap": "127.0.0.1:1",
+            "internal_secret": SECRET,
+            "base_url": f"http://127.0.0.1:{port}",
+            "billing_url": billing,
+            "local_storage_path": root,
+            "signing_secret": "k" * 40,
+            "max_file_size": 2**40,
+            "idle_seconds": 1.0,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+async def billing() -> AsyncIterator[Billing]:
+    found = Billing()
+    settings = settings_for("postgresql://nobody@127.0.0.1/none", Path("/nonexistent"), "http://127.0.0.1:1")
+    async for _ in serving(found.app(), settings):
+        found.url = settings.base_url
+        yield found
+
+
+@pytest.fixture
+async def service(pg: PostgresServer, tmp_path: Path, billing: Billing) -> AsyncIterator[Upload]:
+    dsn = pg.create("upload")
+    settings = settings_for(dsn.app, tmp_path / "store", billing.url)
+    app = create(settings)
+    async with aiohttp.ClientSession() as http:
+        async for _ in serving(app, settings):
+            yield Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http)

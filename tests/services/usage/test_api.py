@@ -1,0 +1,209 @@
+"""The HTTP process, as the gateway meets it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+
+from services.usage.counters.service import CounterService
+from services.usage.entitlements.rules import Terms
+from services.usage.live.service import CHANNEL
+from services.usage.main import create
+from services.usage.settings import Settings
+from services.usage.thresholds.service import ThresholdService
+from shared.clock import FixedClock
+from shared.db import Database
+from shared.http.server import server_for
+from shared.kafka.records import Record
+from shared.outbox import Wake
+from shared.security import Principal, sign
+from tests.fixtures.postgres import ServiceDatabase
+from tests.services.usage.fakes import FakeBilling, FakeLedger
+from tests.services.usage.neighbours import neighbours
+from tests.services.usage.samples import KINDS, START, TENANT, deleted, granted, stored
+
+SECRET = "0123456789abcdef0123456789abcdef"
+SERVICE = Principal(kind="service")
+
+
+@dataclass(frozen=True)
+class Api:
+    url: str
+    billing: FakeBilling
+    ledger: FakeLedger
+    worker: Database
+    http: aiohttp.ClientSession
+
+    async def apply(self, *records: Record) -> None:
+        counters = CounterService(ThresholdService(), FixedClock(START))
+        async with self.worker.transaction() as connection:
+            await counters.apply(connection, records)
+
+    async def get(self, path: str, *, tenant: UUID = TENANT, as_: Principal | None = None) -> tuple[int, Any]:
+        who = as_ or Principal(kind="user", user_id=uuid4(), tenant_id=tenant, role="member")
+        headers = {"stowage-internal": sign(who, secret=SECRET, audience="usage", issuer="gateway")}
+        async with self.http.get(self.url + path, headers=headers) as response:
+            body = await response.json(content_type=None)
+        if response.status == 200 and "breakdown" in body:
+            assert sum(part["total_size"] for part in body["breakdown"]) == body["storage"]["used"]
+            assert sum(part["file_count"] for part in body["breakdown"]) == body["storage"]["files"]
+        return response.status, body
+
+
+@pytest.fixture
+async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[Api]:
+    billing, ledger = FakeBilling(Terms(1, "free", 100)), FakeLedger()
+    async with neighbours(billing, ledger) as address, aiohttp.ClientSession() as http:
+        settings = Settings(
+            mode="local",
+            port=0,
+            database_url=usage_db.app,
+            kafka_bootstrap="",
+            internal_secret=SECRET,
+            upload_url=address,
+            billing_url=address,
+        )
+        server = server_for(create(settings), settings)
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Api(f"http://127.0.0.1:{port}", billing, ledger, worker_db, http)
+        server.should_exit = True
+        await serving
+
+
+async def test_summary(api: Api) -> None:
+    await api.apply(
+        granted(1, 100), stored(1, 60), stored(2, 25, KINDS[2]), stored(3, 5, KINDS[1]), deleted(4, 5, KINDS[1])
+    )
+    status, body = await api.get("/api/usage/summary")
+    assert status == 200
+    assert body["storage"] == {
+        "used": 85,
+        "limit": 100,
+        "available": 15,
+        "percentage": 85.0,
+        "files": 2,
+        "used_formatted": "85 Bytes",
+        "limit_formatted": "100 Bytes",
+    }
+    assert (body["position"], body["plan"], body["tier"], body["version"]) == (4, "free", "free", 1)
+    assert [(p["file_type"], p["category"], p["percentage"]) for p in body["breakdown"]] == [
+        ("image", "avatars", 70.59),
+        ("document", "leases", 29.41),
+    ]
+    assert body["thresholds"] == [
+        {"percent": 80, "state": "reached"},
+        {"percent": 95, "state": "armed"},
+        {"percent": 100, "state": "armed"},
+    ]
+
+
+async def test_a_new_tenant_has_an_answer_at_once(api: Api) -> None:
+    status, body = await api.get("/api/usage/summary")
+    assert (status, body["storage"]["used"], body["storage"]["limit"], body["breakdown"]) == (200, 0, 100, [])
+
+
+async def test_unlimited_has_no_percentage(api: Api) -> None:
+    await api.apply(granted(1, None), stored(1, 60))
+    _, body = await api.get("/api/usage/summary")
+    assert [body["storage"][name] for name in ("limit", "available", "percentage", "limit_formatted")] == [None] * 4
+
+
+async def test_unknown_is_said_and_never_guessed(api: Api) -> None:
+    api.billing.terms = None
+    await api.apply(stored(1, 60))
+    for path in ("summary", "thresholds", "proof"):
+        status, body = await api.get(f"/api/usage/{path}")
+        assert (status, body["code"]) == (503, "entitlements_unknown")
+
+
+async def test_alerts_newest_first_in_pages(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 96), deleted(2, 96), stored(3, 85))
+    seen, cursor = [], ""
+    for _ in range(3):
+        status, body = await api.get(f"/api/usage/alerts?limit=1{cursor}")
+        assert status == 200
+        seen += [(item["percent"], item["used"], item["cleared_at"] is not None) for item in body["items"]]
+        cursor = f"&cursor={body['next_cursor']}"
+    assert seen == [(80, 85, False), (95, 96, True), (80, 96, True)]
+    assert body["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMiwzXQ"])
+async def test_a_cursor_that_is_not_ours(api: Api, cursor: str) -> None:
+    status, body = await api.get(f"/api/usage/alerts?cursor={cursor}")
+    assert (status, body["code"]) == (422, "invalid_cursor")
+
+
+async def test_thresholds(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 96))
+    _, body = await api.get("/api/usage/thresholds")
+    assert [(item["percent"], item["state"]) for item in body["items"]] == [
+        (80, "reached"),
+        (95, "reached"),
+        (100, "armed"),
+    ]
+    assert body["position"] == 1
+
+
+async def test_proof(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 10), stored(2, 10))
+    status, body = await api.get("/api/usage/proof")
+    assert (status, body["equal"], body["position"]) == (200, True, 2)
+    assert body["ledger"] == body["counters"] == {"bytes": 20, "files": 2}
+    assert (body["store"]["bytes"], body["store"]["missing"]) == (20, [])
+    api.ledger.lost = 1
+    _, body = await api.get("/api/usage/proof")
+    assert body["equal"] is False
+    api.ledger.reachable = False
+    status, body = await api.get("/api/usage/proof")
+    assert (status, body["code"]) == (503, "ledger_unreachable")
+
+
+async def test_waiting_ends_with_the_commit(api: Api) -> None:
+    await api.apply(granted(1, 100))
+    waiting = asyncio.create_task(api.get(f"/internal/usage/{TENANT}/wait?after=0", as_=SERVICE))
+    await asyncio.sleep(0.2)
+    await api.apply(stored(1, 10))
+    Wake(api.worker, CHANNEL).set(str(TENANT))
+    async with asyncio.timeout(1.5):
+        status, body = await waiting
+    assert (status, body["position"], body["storage"]["used"]) == (200, 1, 10)
+    status, body = await api.get(f"/internal/usage/{TENANT}/wait?after=1&timeout=0.1", as_=SERVICE)
+    assert (status, body["position"]) == (200, 1)
+
+
+async def test_alerts_stream_can_be_fetched_by_services(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 85))
+    status, body = await api.get(f"/internal/outbox/alerts.v1/{TENANT}?after=0", as_=SERVICE)
+    assert (status, [item["type"] for item in body["items"]]) == (200, ["threshold.crossed"])
+
+
+async def test_another_tenant_sees_nothing_of_it(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 85))
+    other = uuid4()
+    assert (await api.get("/api/usage/summary", tenant=other))[1]["storage"]["used"] == 0
+    assert (await api.get("/api/usage/alerts", tenant=other))[1]["items"] == []
+    for path in (f"/internal/usage/{TENANT}/wait?after=0", f"/internal/outbox/alerts.v1/{TENANT}"):
+        assert (await api.get(path))[0] == 404, "internal routes do not exist for people"
+
+
+async def test_without_the_internal_token_nothing_is_answered(api: Api) -> None:
+    for path in ("/api/usage/summary", "/api/usage/alerts", "/api/usage/proof", f"/internal/usage/{TENANT}/wait"):
+        async with api.http.get(api.url + path) as response:
+            assert response.status == 401
+    assert (await api.get("/api/usage/summary", as_=Principal()))[0] == 401
+    person = Principal(kind="user", user_id=uuid4())
+    assert (await api.get("/api/usage/summary", as_=person))[1]["code"] == "tenant_required"
+
+
+async def test_health(api: Api) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        async with api.http.get(api.url + path) as response:
+            assert response.status == 200

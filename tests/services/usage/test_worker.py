@@ -1,0 +1,137 @@
+"""The worker process's parts over a real wire: from `files.v1` to counters, notices and `alerts.v1`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from services.usage.counters.repository import CounterRepository
+from services.usage.counters.snapshot import Snapshot
+from services.usage.live.service import CHANNEL
+from services.usage.settings import Settings
+from services.usage.worker import build
+from shared.db import Database
+from shared.kafka.publisher import Publisher
+from shared.kafka.records import Record
+from shared.outbox import Listener
+from tests.fixtures.broker import EmbeddedBroker
+from tests.fixtures.postgres import ServiceDatabase
+from tests.services.usage.fakes import FakeBilling, FakeLedger
+from tests.services.usage.neighbours import neighbours
+from tests.services.usage.samples import deleted, granted, stored, trace
+
+
+@dataclass
+class Running:
+    database: Database
+    ledger: FakeLedger
+    bootstrap: str
+    publisher: Publisher
+
+    async def send(self, *records: Record) -> None:
+        for record in records:
+            row = {
+                "tenant_id": record.tenant_id,
+                "seq": record.seq,
+                "id": record.id,
+                "type": record.type,
+                "occurred_at": record.time,
+                "body": record.body.decode(),
+                "traceparent": record.traceparent,
+            }
+            await self.publisher.publish(record.topic, [row])
+
+    async def settled(self, tenant: UUID, ready: Callable[[Snapshot], bool]) -> Snapshot:
+        async with asyncio.timeout(15):
+            while True:
+                async with self.database.transaction() as connection:
+                    found = await CounterRepository(connection).find_snapshot(tenant)
+                if found is not None and ready(found):
+                    return found
+                await asyncio.sleep(0.02)
+
+    async def alerts(self, count: int) -> list[tuple[str, int, str]]:
+        """(type, percent, trace id) of what is published, and that nothing more comes."""
+        consumer = AIOKafkaConsumer("alerts.v1", bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        seen: list[tuple[str, int, str]] = []
+        try:
+            with suppress(TimeoutError):
+                while True:
+                    async with asyncio.timeout(10 if len(seen) < count else 0.5):
+                        seen.append(_told(await consumer.getone()))
+        finally:
+            await consumer.stop()
+        return seen
+
+
+def _told(record: Any) -> tuple[str, int, str]:
+    headers = dict(record.headers)
+    return (
+        headers["ce_type"].decode(),
+        orjson.loads(record.value)["percent"],
+        headers["traceparent"].decode().split("-")[1],
+    )
+
+
+@pytest.fixture
+def own_broker() -> Iterator[EmbeddedBroker]:
+    """Nobody else's records on the service's topics."""
+    started = EmbeddedBroker()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def running(usage_db: ServiceDatabase, own_broker: EmbeddedBroker) -> AsyncIterator[Running]:
+    ledger = FakeLedger()
+    async with neighbours(FakeBilling(), ledger) as address:
+        settings = Settings(
+            mode="local",
+            database_url=usage_db.worker,
+            kafka_bootstrap=own_broker.bootstrap,
+            internal_secret="0" * 32,
+            upload_url=address,
+            billing_url=address,
+        )
+        async with (
+            build(settings) as parts,
+            Publisher(own_broker.bootstrap, source="/stowage/upload") as publisher,
+            Database(usage_db.worker) as database,
+        ):
+            tasks: Sequence[asyncio.Task[Any]] = [asyncio.ensure_future(task()) for task in parts.tasks]
+            yield Running(database, ledger, own_broker.bootstrap, publisher)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_from_the_ledger_to_the_alert(running: Running) -> None:
+    tenant = uuid4()
+    batch = [granted(1, 100, tenant=tenant), stored(1, 60, tenant=tenant), stored(2, 30, tenant=tenant)]
+    async with Listener(running.database.dsn, CHANNEL) as listener:
+        await listener.wait(0)
+        for record in batch:
+            await running.send(record, record)  # everything comes twice
+        found = await running.settled(tenant, lambda usage: usage.position == 2 and usage.version == 1)
+        assert (found.bytes, found.files, found.limit) == (90, 2, 100)
+        assert str(tenant) in await listener.wait(5)
+    await running.send(*batch, deleted(3, 30, tenant=tenant), *batch)
+    await running.settled(tenant, lambda usage: usage.position == 3)
+    told = await running.alerts(2)
+    assert [(kind, percent) for kind, percent, _ in told] == [("threshold.crossed", 80), ("threshold.cleared", 80)]
+    assert [trace_id for _, _, trace_id in told][1] == trace(3).split("-")[1]
+
+
+async def test_what_kafka_lost_is_fetched_from_upload(running: Running) -> None:
+    tenant = uuid4()
+    running.ledger.entries = [stored(seq, 10, tenant=tenant) for seq in (1, 2, 3)]
+    await running.send(running.ledger.entries[0], running.ledger.entries[2])
+    found = await running.settled(tenant, lambda usage: usage.position == 3)
+    assert (found.bytes, found.files) == (30, 3)
