@@ -112,6 +112,7 @@ def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Poo
             yield
             listening.cancel()
             parts.hub.close()
+            parts.accounts.close()
             for pool in pools.values():
                 pool.close()
             for client in parts.clients.values():

@@ -16,7 +16,7 @@ class DemoFailed(AssertionError):
     """Something did not come out as promised."""
 
 
-def check(holds: bool, promise: str) -> None:  # noqa: FBT001 - reads as a sentence
+def check(holds: bool, promise: str) -> None:
     if not holds:
         raise DemoFailed(promise)
 
@@ -42,7 +42,7 @@ class Person:
         self.email = ""
 
     async def sign_up(self, name: str) -> Self:
-        self.email = f"{name.split()[0].lower()}-{secrets.token_hex(4)}@example.com"
+        self.email = f"{name.split(maxsplit=1)[0].lower()}-{secrets.token_hex(4)}@example.com"
         body = {"email": self.email, "password": secrets.token_urlsafe(16), "name": name}
         made = (await self.call("POST", "/api/auth/signup", body)).expect(201, "sign-up")
         self.token, self.tenant = made["access_token"], made["tenant"]

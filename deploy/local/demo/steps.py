@@ -7,6 +7,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ class Demo:
 
     async def fill_up(self, ada: Person) -> int:
         """Returns the size of the upload that was refused."""
-        limit = (await ada.get("/api/storage/quota"))["limit"]
+        limit: int = (await ada.get("/api/storage/quota"))["limit"]
         for percent in (80, 95):
             await self._fill_to(ada, limit * percent // 100 + MARGIN)
-            await self._until(f"the alert at {percent} %", lambda p=percent: self._has_alert(ada, p))
+            await self._until(f"the alert at {percent} %", partial(self._has_alert, ada, percent))
         refused = limit - sum(self.stored.values()) + 1
         answer, travelled = await ada.refused_upload(refused)
         body = answer.expect(413, "one byte too many")
@@ -159,9 +160,9 @@ class Demo:
         await self._usage_is(ada, sum(self.stored.values()))
         for armed in (1, 2):
             made = (await bob.upload("ballast.bin", filler(81 * 1024**2), "documents")).expect(201, "81 MB of 100")
-            await self._until("the alert at 80 %", lambda n=armed: self._alerts_are(bob, 80, n, open_=1))
+            await self._until("the alert at 80 %", partial(self._alerts_are, bob, 80, armed, open_=1))
             (await bob.call("DELETE", f"/api/storage/files/{made['file_id']}")).expect(204, "deleting them")
-            await self._until("the alert to clear", lambda n=armed: self._alerts_are(bob, 80, n, open_=0))
+            await self._until("the alert to clear", partial(self._alerts_are, bob, 80, armed, open_=0))
         self.say("6. Files deleted: the counters fell; an alert cleared, was armed again and came a second time")
 
     async def trespass(self, ada: Person, bob: Person) -> None:

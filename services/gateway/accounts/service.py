@@ -50,6 +50,9 @@ class Accounts:
         self._clock = clock
         self._wake = wake
 
+    def close(self) -> None:
+        self._passwords.close()
+
     async def sign_up(self, application: Application) -> SignedUp:
         """Person, profile, tenant, membership, session and `tenant.created`, all or none.
 

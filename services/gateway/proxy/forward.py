@@ -95,13 +95,15 @@ class Forwarder:
             await _cancel(pump)
 
     async def _head(self, connection: Connection, body: "_Body") -> Head:
+        patience = self._deadlines.answer
         while True:
-            sent = body.sent
             try:
-                return await connection.head(self._deadlines.answer)
+                return await connection.head(patience)
             except UpstreamTimeout:
-                # As long as the body is on its way its own deadlines hold.
-                if sent:
+                # As long as the body is on its way its own deadlines hold; this one counts from its end.
+                waited = 0.0 if body.sent_at is None else asyncio.get_running_loop().time() - body.sent_at
+                patience = self._deadlines.answer - waited
+                if patience <= 0:
                     raise
 
     async def _relay(self, connection: Connection, head: Head, send: Send, *, body_sent: bool) -> int:
@@ -136,13 +138,17 @@ class _Body:
         self._receive = receive
         self._deadlines = deadlines
         self._chunked = chunked
-        self.sent = False
+        self.sent_at: float | None = None  # the loop's time when its last byte was written
+
+    @property
+    def sent(self) -> bool:
+        return self.sent_at is not None
 
     async def pump(self) -> None:
         """Ends by cancellation, or by the reason for which it has aborted the exchange."""
         try:
             await self._send()
-            self.sent = True
+            self.sent_at = asyncio.get_running_loop().time()
             while (await self._receive())["type"] != "http.disconnect":
                 pass
             raise ClientGone

@@ -1,0 +1,193 @@
+"""`stowage`: the embedded stack at the command line."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deploy.local.home import Home, StackError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    try:
+        sys.exit(arguments.run(arguments))
+    except StackError as error:
+        sys.exit(f"stowage: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stowage", description="Runs and looks after a Stowage stack on this machine."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=text, description=text)
+        found.add_argument("--home", type=Path, default=Path(".stowage"), help="the stack's folder (default .stowage)")
+        found.set_defaults(run=run)
+        return found
+
+    up = command("up", _up, "Start everything and stay until Ctrl-C.")
+    up.add_argument("--port", type=int, default=8080, help="the gateway's port (default 8080)")
+    up.add_argument(
+        "--broker", choices=("auto", "kafka", "embedded"), default="auto", help="auto: real Kafka if possible"
+    )
+    up.add_argument("--postgres", metavar="DSN", help="use this server instead of the bundled one")
+    up.add_argument("--detach", action="store_true", help="return as soon as it is ready")
+    command("down", _down, "End everything.")
+    status = command("status", _status, "What runs, and where.")
+    status.add_argument("--json", action="store_true", help="for programs")
+    logs = command("logs", _logs, "What the processes say.")
+    logs.add_argument("service", nargs="?", help="one of them, for example upload or upload:worker")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing")
+    command("reset", _reset, "End everything and delete the stack's folder.")
+    demo = command("demo", _demo, "Do the main job on the running stack and say what came of it.")
+    demo.add_argument("--folder", default=str(ROOT), help="whose files to upload (default: this project)")
+    db = command("db", _db, "Look after the databases.")
+    db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers")
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    if arguments.detach:
+        return _detach(arguments, home)
+    from deploy.local import supervisor
+
+    return supervisor.main(home, port=arguments.port, broker=arguments.broker, postgres_dsn=arguments.postgres)
+
+
+def _detach(arguments: argparse.Namespace, home: Home) -> int:
+    home.prepare()
+    log = home.log("supervisor")
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "deploy.local.cli", "up", "--home", str(home.path.resolve())]
+    command += ["--port", str(arguments.port), "--broker", arguments.broker]
+    command += ["--postgres", arguments.postgres] if arguments.postgres else []
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=ROOT
+        )
+    shown = 0
+    while True:
+        code = process.poll()
+        text = log.read_text(errors="replace")
+        for line in text[shown:].splitlines(keepends=True):
+            if line.endswith("\n"):
+                shown += len(line)
+                print(line, end="", flush=True, file=sys.stderr if line.startswith("stowage:") else sys.stdout)
+        if code is not None:
+            return code
+        state = home.read_state()
+        if state is not None and state["ready"] and state["pid"] == process.pid:
+            return 0
+        time.sleep(0.1)
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    from deploy.local.process import is_alive, kill_orphans
+
+    home = Home(arguments.home)
+    try:
+        state = home.read_state()
+    except StackError:
+        home.state_file.unlink()
+        print("the state was broken and is removed; processes of it, if any, end with their supervisor")
+        return 1
+    if state is None:
+        print("nothing runs")
+        return 0
+    if is_alive(state["pid"], state["created"]):
+        os.kill(state["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while is_alive(state["pid"], state["created"]):
+            if time.monotonic() > deadline:
+                os.kill(state["pid"], signal.SIGKILL)
+            time.sleep(0.05)
+    left = kill_orphans(state["services"])
+    home.state_file.unlink(missing_ok=True)
+    print("stopped" + (f" ({left} left behind were ended)" if left else ""))
+    return 0
+
+
+def running_state(home: Home) -> dict[str, Any]:
+    """Raises StackError when nothing runs."""
+    from deploy.local.process import is_alive
+
+    state = home.read_state()
+    if state is None or not is_alive(state.get("pid"), state.get("created")):
+        raise StackError(f"nothing runs in {home.path}: start it with `make up` or `stowage up`")
+    return state
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    state = running_state(home)
+    if arguments.json:
+        print(json.dumps(state, indent=2))
+        return 0
+    print(f"{state['url']}   {'ready' if state['ready'] else 'starting'}   broker: {state['broker']}")
+    print(f"mail {state['mail_url']}   traces {state['traces_url']}   payments {state['payments_url']}")
+    print(f"administrator {state['admin']['email']}   password: see {home.secrets_file}")
+    for entry in state["services"]:
+        print(
+            f"  {entry['name']:<16} {entry['state']:<11} pid {entry['pid'] or '-':<8} port {entry['port'] or '-':<6} "
+            f"restarts {entry['restarts']}"
+        )
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    files = [home.log(arguments.service)] if arguments.service else sorted(home.folder("logs").glob("*.log"))
+    if not all(file.exists() for file in files):
+        known = ", ".join(sorted(file.stem for file in home.folder("logs").glob("*.log")))
+        raise StackError(f"no log of {arguments.service}; there are: {known or 'none'}")
+    follow = ["-f"] if arguments.follow else []
+    return subprocess.run(["tail", "-n", "100", *follow, *map(str, files)], check=False).returncode
+
+
+def _reset(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    if home.path.exists() and not home.secrets_file.exists() and any(home.path.iterdir()):
+        raise StackError(f"{home.path} is not a stack's folder: nothing is deleted")
+    _down(arguments)
+    shutil.rmtree(home.path, ignore_errors=True)
+    print(f"{home.path} is gone")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from deploy.local import demo
+
+    return demo.main(arguments, running_state(Home(arguments.home)))
+
+
+def _db(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from deploy.local.verify import verify_all
+
+    problems = asyncio.run(verify_all(running_state(Home(arguments.home))["postgres_owner"]))
+    for service, found in problems.items():
+        print(f"{service}: {'as it should be' if not found else ''}")
+        for problem in found:
+            print(f"  {problem}")
+    return 1 if any(problems.values()) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""One process of the stack: started, watched, started again with growing patience."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+FIRST_DELAY = 0.2  # seconds before a dead process is started again
+LONGEST_DELAY = 10.0
+STABLE = 15.0  # seconds alive after which it is forgiven
+GRACE = 8.0  # seconds to end by itself before it is killed
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Part:
+    """What to start and how to tell that it is ready (`health`: an address that answers 200)."""
+
+    name: str
+    command: Sequence[str]
+    environment: Callable[[], Mapping[str, str]]
+    log: Path
+    cwd: Path
+    port: int | None = None
+    health: str | None = None
+    user: str | None = None
+    stop_signal: int = signal.SIGTERM
+    gated: bool = False  # imports early, runs when a line comes on its standard input
+    before: Callable[[], Any] | None = None  # a coroutine function run before each start
+    after: Callable[[], Any] | None = None  # and one after each start
+
+
+@dataclass
+class Running:
+    """A part and its process over time."""
+
+    part: Part
+    say: Callable[[str], None]
+    changed: Callable[[], None]
+    state: str = "starting"
+    restarts: int = 0
+    process: asyncio.subprocess.Process | None = None
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _expected: bool = False  # this death was ours
+
+    @property
+    def pid(self) -> int | None:
+        return None if self.process is None or self.process.returncode is not None else self.process.pid
+
+    def entry(self) -> dict[str, Any]:
+        """Its line in `status --json`."""
+        entry = {"name": self.part.name, "pid": self.pid, "port": self.part.port, "state": self.state}
+        created = None
+        if self.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                created = psutil.Process(self.pid).create_time()
+        return {**entry, "restarts": self.restarts, "created": created}
+
+    async def run(self) -> None:
+        """Keeps it alive until `stop`."""
+        delay = FIRST_DELAY
+        while not self._stopping:
+            started = time.monotonic()
+            code: int | str
+            try:
+                await self._start()
+                code = await self._wait()
+            except OSError as error:
+                code = f"cannot be started: {error.strerror or error}"
+            if self._stopping:
+                break
+            if self._expected:
+                self._expected = False
+                continue
+            if time.monotonic() - started > STABLE:
+                delay = FIRST_DELAY
+            self.restarts += 1
+            self._set("restarting")
+            self.say(f"{self.part.name} {_reason(code)}{self._last_words()}; starting again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    async def restart(self) -> None:
+        """On purpose: not counted, not delayed."""
+        if self.pid is not None:
+            self._expected = True
+            await self._end()
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await self._end()
+        self._set("stopped")
+
+    def ready(self) -> None:
+        if self.state != "ready" and not self._stopping:
+            self._set("ready")
+
+    async def _start(self) -> None:
+        part = self.part
+        if part.before is not None:
+            await part.before()
+        self._set("starting")
+        with part.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *part.command,
+                stdin=subprocess.PIPE if part.gated else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(part.environment()),
+                cwd=part.cwd,
+                user=part.user,
+                group=part.user,
+                extra_groups=[] if part.user else None,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,
+            )
+        self.changed()
+        if part.gated and self.opened.is_set():
+            self.open_gate()
+        if part.after is not None:
+            await part.after()
+
+    def open_gate(self) -> None:
+        """Lets a gated process run."""
+        self.opened.set()
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.write(b"go\n")
+
+    async def _wait(self) -> int:
+        assert self.process is not None  # noqa: S101 - just started
+        return await self.process.wait()
+
+    async def _end(self) -> None:
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.part.stop_signal)
+        try:
+            async with asyncio.timeout(GRACE):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _set(self, state: str) -> None:
+        self.state = state
+        self.changed()
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.part.log.read_text(errors="replace")[-4000:].strip().splitlines()
+        except OSError:
+            return ""
+        return f" ({lines[-1][:300]})" if lines else ""
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes the program: when the supervisor dies in whatever way, so does this."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _reason(code: int | str) -> str:
+    if isinstance(code, str):
+        return code
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
+
+
+def is_alive(pid: int | None, created: float | None) -> bool:
+    """The very process that was recorded, not one that got its number."""
+    if pid is None or created is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def kill_orphans(entries: Sequence[Mapping[str, Any]]) -> int:
+    """Ends recorded processes whose supervisor is gone; returns how many there were."""
+    found = [entry for entry in entries if is_alive(entry.get("pid"), entry.get("created"))]
+    for entry in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(entry["pid"], signal.SIGKILL)
+    for entry in found:
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(entry["pid"]).wait(timeout=5)
+    return len(found)

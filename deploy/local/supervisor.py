@@ -1,0 +1,254 @@
+"""Runs a stack: starts its parts side by side, keeps them alive, ends them all."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import psutil
+
+from deploy.local import kafka, migrations, postgres
+from deploy.local.home import SERVICES, Home, StackError
+from deploy.local.parts import ADMIN, ROOT, Addresses, Ports, service_parts
+from deploy.local.process import Part, Running, is_alive, kill_orphans
+
+READY_WITHIN = 90.0  # seconds; a first start on a slow machine takes its time
+USES_BROKER = {f"{service}:worker" for service in SERVICES}
+
+
+class Supervisor:
+    """One stack in one home, in the foreground."""
+
+    def __init__(
+        self, home: Home, *, port: int, broker: str, postgres_dsn: str | None, say: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._port = port
+        self._broker = broker
+        self._postgres_dsn = postgres_dsn
+        self._say = say
+        self._running: list[Running] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready = False
+        self._begun = time.monotonic()
+        self._created = psutil.Process().create_time()
+
+    async def run(self) -> None:
+        """Until SIGINT or SIGTERM. Raises StackError when the stack cannot be started."""
+        self._home.prepare()
+        refuse_second(self._home)
+        self._secrets = self._home.secrets()
+        self._ports = Ports(self._home, self._port)
+        self._addresses = Addresses(self._home, self._ports, self._secrets, self._postgres_dsn)
+        self._broker = await asyncio.to_thread(kafka.choose, self._broker)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await stopping
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await self._stop()
+
+    async def _start(self) -> None:
+        self._save()
+        services = [self._launch(part) for part in service_parts(self._home, self._ports, self._addresses)]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_database())
+            group.create_task(self._start_broker())
+        for running in services:
+            running.open_gate()
+        await self._wait_ready(services)
+        self._ready = True
+        self._save()
+        took = time.monotonic() - self._begun
+        self._say(f"ready in {took:.1f} s: {self._ports.url('gateway')}")
+
+    async def _start_database(self) -> None:
+        if self._postgres_dsn is None:
+            cluster = postgres.Cluster(self._home, self._ports["postgres"], self._secrets["postgres"])
+            await asyncio.to_thread(cluster.initialise)
+            part = Part(
+                name="postgres",
+                command=cluster.command,
+                environment=lambda: {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+                log=self._home.log("postgres"),
+                cwd=ROOT,
+                port=self._ports["postgres"],
+                user=cluster.user,
+                stop_signal=signal.SIGINT,  # its fast shutdown
+            )
+            running = self._launch(part)
+            dsn = cluster.dsn()
+            await postgres.wait_until_up(dsn)
+            running.ready()
+        else:
+            dsn = self._postgres_dsn
+            await postgres.wait_until_up(dsn)
+        await postgres.provision(dsn, self._secrets)
+        owners = {service: self._addresses.database(service, "owner") for service in SERVICES}
+        behind = await migrations.bring_up_to_date(owners)
+        self._say("postgres ready" + (f" (migrated: {', '.join(behind)})" if behind else ""))
+
+    async def _start_broker(self) -> None:
+        if self._broker == "kafka":
+            node = kafka.Kafka(self._home, self._ports["kafka"], self._ports["kafka_controller"])
+            await asyncio.to_thread(node.prepare)
+            command, address = node.command, node.address
+        else:
+            file = self._home.path / "run" / "broker"
+            file.unlink(missing_ok=True)
+            command, address = [*kafka.EMBEDDED, str(file)], ""
+        part = Part(
+            name="broker",
+            command=command,
+            environment=lambda: {**os.environ, "LOG_DIR": str(self._home.folder("logs"))},
+            log=self._home.log("broker"),
+            cwd=ROOT,
+            port=self._ports["kafka"] if address else None,
+        )
+        if not address:
+            part.after = self._embedded_started
+        running = self._launch(part)
+        if address:
+            await kafka.create_topics(address)
+            self._addresses.kafka = address
+        else:
+            while not self._addresses.kafka:
+                await asyncio.sleep(0.02)
+        running.ready()
+        kind = "Apache Kafka " + kafka.VERSION if self._broker == "kafka" else "embedded (librdkafka's, in memory)"
+        self._say(f"broker ready: {kind} at {self._addresses.kafka}")
+
+    async def _embedded_started(self) -> None:
+        """Its address is new at every start, so those who know the old one are started again."""
+        file = self._home.path / "run" / "broker"
+        before = self._addresses.kafka
+        for _ in range(1000):
+            with contextlib.suppress(FileNotFoundError):
+                address = file.read_text()
+                if address and address != before:
+                    break
+            await asyncio.sleep(0.02)
+        else:
+            return
+        self._addresses.kafka = address
+        if before:
+            for running in self._running:
+                if running.part.name in USES_BROKER:
+                    await running.restart()
+
+    def _launch(self, part: Part) -> Running:
+        running = Running(part, self._say, self._save)
+        self._running.append(running)
+        self._tasks.append(asyncio.create_task(running.run()))
+        return running
+
+    async def _wait_ready(self, services: list[Running]) -> None:
+        timeout = aiohttp.ClientTimeout(total=4)
+        session = await self._session(timeout)
+        watches = [asyncio.create_task(self._watch(session, running)) for running in services]
+        self._tasks += watches
+        deadline = time.monotonic() + READY_WITHIN
+        while waiting := [running for running in services if running.state != "ready"]:
+            if time.monotonic() > deadline:
+                names = ", ".join(running.part.name for running in waiting)
+                raise StackError(f"not ready after {READY_WITHIN:.0f} s: {names}; see `stowage logs`")
+            await asyncio.sleep(0.05)
+
+    async def _session(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+        self._http = aiohttp.ClientSession(timeout=timeout)
+        return self._http
+
+    async def _watch(self, session: aiohttp.ClientSession, running: Running) -> None:
+        """Asks until it is ready, and again after each start."""
+        while True:
+            if running.state == "ready":
+                await asyncio.sleep(0.5)
+                continue
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with session.get(str(running.part.health)) as answer:
+                    if answer.status == 200 and running.pid is not None:
+                        if not self._ready:
+                            self._say(f"{running.part.name} ready")
+                        running.ready()
+            await asyncio.sleep(0.1)
+
+    async def _stop(self) -> None:
+        self._ready = False
+        if http := getattr(self, "_http", None):
+            await http.close()
+        first = [running for running in self._running if running.part.name not in {"postgres", "broker"}]
+        await asyncio.gather(*(running.stop() for running in first))
+        await asyncio.gather(*(running.stop() for running in self._running if running not in first))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._home.state_file.unlink(missing_ok=True)
+        self._say("stopped")
+
+    def _save(self) -> None:
+        with contextlib.suppress(OSError):  # a disk that fills up must not end what still runs
+            self._home.write_state(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        addresses, ports = self._addresses, self._ports
+        databases = {
+            key: {service: addresses.database(service, role) for service in SERVICES}
+            for key, role in (("postgres", "app"), ("postgres_worker", "worker"), ("postgres_owner", "owner"))
+        }
+        return {
+            "url": ports.url("gateway"),
+            "ready": self._ready,
+            "home": str(self._home.path.resolve()),
+            "broker": self._broker,
+            **databases,
+            "kafka": addresses.kafka,
+            "mail_dir": str(self._home.folder("mail").resolve()),
+            "mail_url": f"{ports.url('console')}/mail",
+            "payments_url": ports.url("payments"),
+            "traces_url": ports.url("console"),
+            "admin": {"email": ADMIN, "password": self._secrets["admin_password"]},
+            "services": [running.entry() for running in self._running],
+            "pid": os.getpid(),
+            "created": self._created,
+        }
+
+
+def refuse_second(home: Home) -> None:
+    """Raises StackError when this home's stack runs already; ends what a killed supervisor left behind."""
+    state = home.read_state()
+    if state is None:
+        return
+    if is_alive(state.get("pid"), state.get("created")) and state["pid"] != os.getpid():
+        raise StackError(f"a stack already runs in {home.path}: {state['url']} (pid {state['pid']})")
+    kill_orphans(state.get("services", []))
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(home: Home, *, port: int, broker: str, postgres_dsn: str | None) -> int:
+    try:
+        asyncio.run(Supervisor(home, port=port, broker=broker, postgres_dsn=postgres_dsn, say=say).run())
+    except (StackError, BaseExceptionGroup) as error:
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        if not isinstance(first, StackError):
+            raise
+        print(f"stowage: {first}", file=sys.stderr, flush=True)
+        return 1
+    return 0
