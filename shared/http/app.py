@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,8 +37,11 @@ def create_app(
     lifespan: Lifespan | None = None,
     checks: Mapping[str, Check] | None = None,
     public: bool = False,
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """`checks` answer `/readyz`; `public` leaves the question of who is asking to the application itself."""
+    """`checks` answer `/readyz`; `public` leaves the question of who is asking to the application itself.
+    `middleware` runs when it is known who asks.
+    """
     app = FastAPI(
         title=title,
         version="1.0.0",
@@ -56,6 +60,8 @@ def create_app(
     for router in routers:
         app.include_router(router)
     app.include_router(health_router(checks or {}))
+    for inner in middleware:
+        app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
     if not public:
         app.add_middleware(InternalToken, settings=settings)
     app.add_middleware(SecurityHeaders)

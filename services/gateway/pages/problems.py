@@ -5,6 +5,7 @@ from typing import cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from services.gateway.dependencies import GatewayParts, visitor_of
 from services.gateway.pages.render import render
@@ -17,7 +18,7 @@ _TITLES = {403: "Not this time", 404: "Not found", 422: "Something is missing", 
 
 def install(app: FastAPI) -> None:
     """Beside the handlers that are there, for addresses that people see."""
-    for kind in (DomainError, RequestValidationError):
+    for kind in (DomainError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _handler(cast("Handler", app.exception_handlers[kind])))
 
 
@@ -34,6 +35,8 @@ def _page(request: Request, error: Exception) -> Response:
     parts: GatewayParts = request.app.state.parts
     visitor = visitor_of(request)
     status, detail = 422, "The form was not complete."
+    if isinstance(error, HTTPException):
+        status, detail = error.status_code, "There is nothing at this address."
     if isinstance(error, DomainError):
         status, detail = error.status, error.detail
     title = _TITLES.get(status, "That did not work")

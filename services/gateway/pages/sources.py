@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from services.gateway.pages.rules import FileLine, PlanCard, Quota, file_line, plan_card
 from shared.errors import UpstreamError
@@ -11,6 +12,8 @@ from shared.http import ServiceClient
 from shared.security import Principal
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RECENT = 10
 
@@ -38,16 +41,16 @@ class Sources:
 
     async def files(self, principal: Principal) -> list[FileLine] | None:
         """The newest files first."""
-        found = await self._find("upload", f"/api/storage/files?limit={RECENT}", principal)
-        return None if found is None else [file_line(item) for item in found["items"]]
+        path = f"/api/storage/files?limit={RECENT}"
+        return await self._find("upload", path, principal, lambda found: [file_line(item) for item in found["items"]])
 
     async def plans(self, principal: Principal) -> list[PlanCard]:
         """In the catalogue's order; empty when billing does not answer."""
-        found, subscription = await asyncio.gather(
-            self._find("billing", "/api/plans", principal), self._find("billing", "/api/subscription", principal)
+        current = await self._find("billing", "/api/subscription", principal, lambda found: str(found["plan"]))
+        cards = await self._find(
+            "billing", "/api/plans", principal, lambda found: [plan_card(p, current=current) for p in found["items"]]
         )
-        current = subscription["plan"] if subscription else None
-        return [plan_card(item, current=current) for item in found["items"]] if found else []
+        return cards or []
 
     async def delete_file(self, principal: Principal, file_id: str) -> None:
         """Raises UpstreamError."""
@@ -69,12 +72,13 @@ class Sources:
         return found
 
     async def _quota(self, principal: Principal) -> Quota | None:
-        found = await self._find("upload", "/api/storage/quota", principal)
-        return None if found is None else Quota(int(found["used"]), found["limit"])
+        return await self._find(
+            "upload", "/api/storage/quota", principal, lambda found: Quota(int(found["used"]), found["limit"])
+        )
 
-    async def _find(self, service: str, path: str, principal: Principal) -> Any | None:
+    async def _find(self, service: str, path: str, principal: Principal, read: Callable[[Any], T]) -> T | None:
         try:
-            return await self._clients[service].request_json("GET", path, principal=principal)
-        except UpstreamError as error:
-            log.warning("a page goes without %s: %s", path, error)
+            return read(await self._clients[service].request_json("GET", path, principal=principal))
+        except (UpstreamError, KeyError, TypeError, ValueError) as error:
+            log.warning("a page goes without %s: %s: %s", path, type(error).__name__, error)
             return None

@@ -21,7 +21,12 @@ from shared.security import Principal
 router = APIRouter(include_in_schema=False)
 
 SHOWN_NOTIFICATIONS = 8
-_ASSETS = {"stowage.css": "text/css", "stowage.js": "text/javascript", "mark.svg": "image/svg+xml"}
+_ASSETS = {
+    "stowage.css": "text/css",
+    "stowage.js": "text/javascript",
+    "mark.svg": "image/svg+xml",
+    "harbour.svg": "image/svg+xml",
+}
 EMPTY = {"name": "", "organization": "", "email": "", "login_email": ""}
 
 

@@ -14,7 +14,7 @@ from services.gateway.notifications.handlers import NotificationHandlers
 from services.gateway.notifications.mails import Postman
 from shared.clock import FixedClock
 from shared.db import Database
-from tests.fixtures.postgres import query
+from tests.fixtures.postgres import free_port, query
 from tests.services.gateway.harness import Gateway
 from tests.services.gateway.notifications.samples import AT, crossed, record
 
@@ -32,16 +32,16 @@ class Inbox:
         if self.closed:
             return "451 try again later"
         content: bytes = envelope.content  # type: ignore[attr-defined]
-        self.mails.append(email.message_from_bytes(content, policy=email.policy.default))  # type: ignore[arg-type]
+        self.mails.append(email.message_from_bytes(content, policy=email.policy.default))
         return "250 OK"
 
 
 @pytest.fixture
 def inbox() -> Iterator[tuple[Inbox, str]]:
     handler = Inbox()
-    controller = Controller(handler, hostname="127.0.0.1", port=0)
+    port = free_port()
+    controller = Controller(handler, hostname="127.0.0.1", port=port)
     controller.start()
-    port = controller.server.sockets[0].getsockname()[1]
     yield handler, f"smtp://127.0.0.1:{port}"
     controller.stop()
 

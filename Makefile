@@ -1,0 +1,61 @@
+# Every target does its own set-up and is quiet when there is nothing to do.
+PYTHON ?= python3
+HOME_DIR ?= .stowage
+PORT ?= 8080
+BROKER ?= auto
+N ?= 300
+VENV := .venv
+READY := $(VENV)/.ready
+STOWAGE := $(VENV)/bin/stowage
+
+.PHONY: help up down demo test lint bench faults lock clean chromium
+.DEFAULT_GOAL := help
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+up: $(READY) ## Start everything (DETACH=1 returns when ready; PORT, HOME_DIR, BROKER)
+	@$(STOWAGE) up --home $(HOME_DIR) --port $(PORT) --broker $(BROKER) $(if $(DETACH),--detach)
+
+down: $(READY) ## End everything
+	@$(STOWAGE) down --home $(HOME_DIR)
+
+demo: $(READY) ## Do the main job on the running stack (FOLDER)
+	@$(STOWAGE) demo --home $(HOME_DIR) $(if $(FOLDER),--folder $(FOLDER))
+
+test: $(READY) chromium ## All tests
+	@$(VENV)/bin/pytest -q $(ARGS)
+
+lint: $(READY) ## ruff, mypy, import contracts, the lock
+	@$(VENV)/bin/ruff check -q .
+	@$(VENV)/bin/ruff format -q --check .
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(VENV)/bin/python -m deploy.check_lock
+	@rm -f .lint-imports.log
+
+bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
+	@$(VENV)/bin/python -m benchmarks
+
+faults: $(READY) ## Kill processes at every step, N times
+	@FAULTS=$(N) $(VENV)/bin/pytest -q tests/faults --timeout=3600
+
+lock: ## Resolve requirements.lock anew (hashes, no addresses)
+	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip -q install pip-tools
+	@.cache/lock/bin/pip-compile -q --extra dev --generate-hashes --allow-unsafe --strip-extras --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+
+clean: ## Remove the environment, caches and the default stack
+	@[ ! -x $(STOWAGE) ] || $(STOWAGE) reset --home $(HOME_DIR) > /dev/null
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+$(READY): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@[ -x $(VENV)/bin/pip ] || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+chromium:
+	@sh deploy/chromium.sh $(VENV)

@@ -1,0 +1,98 @@
+"""Plans as files: read, checked, and never changed in place."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.events import Entitlements
+from shared.money import Money
+
+FOLDER = Path(__file__).parent
+
+
+class CatalogueError(Exception):
+    """One line: which file, where, what."""
+
+
+class Price(BaseModel):
+    """`amount` is decimal text, "3.00"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    amount: str
+    currency: str
+    interval: Literal["month", "year"]
+
+    @property
+    def money(self) -> Money:
+        return Money.parse(self.amount, self.currency)
+
+    @model_validator(mode="after")
+    def _is_money(self) -> Self:
+        if self.money.amount <= 0:
+            raise ValueError("a price is more than nothing; a plan without a price is free")
+        return self
+
+
+class Plan(BaseModel):
+    """What a team gets, and for how much; no price is free. A subscription keeps the version it bought."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    version: int = Field(ge=1)
+    name: str = Field(min_length=1, max_length=64)
+    default: bool = False
+    price: Price | None = None
+    entitlements: Entitlements
+
+    @property
+    def digest(self) -> str:
+        """Of everything it says: the same version must always say the same."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Catalogue:
+    """The newest version of each plan, by code."""
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.plans = {plan.code: plan for plan in sorted(plans, key=lambda plan: plan.version)}
+        defaults = [plan for plan in self.plans.values() if plan.default]
+        if len(defaults) != 1 or defaults[0].price is not None:
+            raise CatalogueError("the catalogue needs exactly one default plan, and that one is free")
+        self.default = defaults[0]
+
+    def find(self, code: str) -> Plan | None:
+        return self.plans.get(code)
+
+
+def load(folder: Path = FOLDER) -> Catalogue:
+    """Raises CatalogueError."""
+    return Catalogue([read(path) for path in sorted(folder.glob("*.yaml"))])
+
+
+def read(path: Path) -> Plan:
+    try:
+        text = path.read_text()
+        raw: Any = yaml.safe_load(text)
+        return Plan.model_validate(raw)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise CatalogueError(f"{path.name}{line}: not YAML: {getattr(error, 'problem', error)}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][-1]) if first["loc"] else ""
+        raise CatalogueError(f"{path.name}{_line_of(text, name)}: {name or 'plan'}: {first['msg']}") from error
+
+
+def _line_of(text: str, name: str) -> str:
+    for number, line in enumerate(text.splitlines(), 1):
+        if name and f"{name}:" in line:
+            return f":{number}"
+    return ""

@@ -1,0 +1,33 @@
+"""What a route may ask for, built once in `main.py`."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from services.billing.catalogue.loader import Catalogue
+from services.billing.payments.callbacks import CallbackIntake
+from services.billing.payments.service import PaymentService
+from services.billing.subscriptions.service import SubscriptionService
+from shared.http import CurrentTenant
+
+
+@dataclass(frozen=True, slots=True)
+class BillingServices:
+    catalogue: Catalogue
+    subscriptions: SubscriptionService
+    payments: PaymentService
+    callbacks: CallbackIntake
+
+
+def _services(request: Request) -> BillingServices:
+    return cast("BillingServices", request.app.state.services)
+
+
+def _tenant(principal: CurrentTenant) -> UUID:
+    return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
+
+
+Services = Annotated[BillingServices, Depends(_services)]
+Tenant = Annotated[UUID, Depends(_tenant)]

@@ -1,0 +1,51 @@
+from shared.errors import DomainError
+
+
+class TeamNotFound(DomainError):
+    """Also for a team that exists and is another's."""
+
+    def __init__(self) -> None:
+        super().__init__("team_not_found", 404, "There is no such team.")
+
+
+class PaymentNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("payment_not_found", 404, "There is no such payment.")
+
+
+class NotTheManager(DomainError):
+    def __init__(self) -> None:
+        super().__init__("manager_required", 403, "Only owners and admins of the team may pay.")
+
+
+class PlanNotFound(DomainError):
+    def __init__(self, code: str) -> None:
+        super().__init__("plan_not_found", 422, f"There is no plan {code!r} to buy.")
+
+
+class AlreadyOnPlan(DomainError):
+    def __init__(self, code: str) -> None:
+        super().__init__("already_on_plan", 409, f"The team is on {code} already.")
+
+
+class PaymentOpen(DomainError):
+    """One payment for a plan at a time: two upgrades at once must not be paid twice."""
+
+    def __init__(self, payment_id: str, payment_url: str | None) -> None:
+        super().__init__(
+            "payment_open", 409, "A payment is under way already.", payment_id=payment_id, payment_url=payment_url
+        )
+
+
+class NotCancellable(DomainError):
+    def __init__(self, status: str) -> None:
+        super().__init__("payment_not_open", 409, f"The payment is {status}.")
+
+
+class ProviderUnavailable(DomainError):
+    """Unknown is not failed: the payment stays, and the janitor asks what became of it."""
+
+    def __init__(self, payment_id: str) -> None:
+        super().__init__(
+            "provider_unavailable", 503, "The payment provider does not answer; try again.", payment_id=payment_id
+        )

@@ -1,0 +1,48 @@
+"""The HTTP process: `python -m services.billing.main`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from services.billing.dependencies import BillingServices
+from services.billing.payments import routes as payments
+from services.billing.payments.callbacks import CallbackIntake
+from services.billing.plans import routes as plans
+from services.billing.settings import Settings
+from services.billing.subscriptions import routes as subscriptions
+from services.billing.wiring import CALLBACKS, STREAMS, build_core, register_catalogue
+from shared.http import create_app, serve
+from shared.http.idempotency import Idempotency
+from shared.outbox import Wake
+from shared.outbox.routes import outbox_router
+from shared.settings import load
+
+
+def create(settings: Settings) -> FastAPI:
+    core = build_core(settings, settings.service_name)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with core.database:
+            await register_catalogue(core)
+            yield
+            await core.provider.close()
+
+    app = create_app(
+        settings,
+        title="Stowage billing",
+        routers=[payments.router, plans.router, subscriptions.router, outbox_router(core.database, STREAMS)],
+        lifespan=lifespan,
+        checks={"database": core.database.ping},
+        middleware=[Middleware(Idempotency, database=core.database)],
+    )
+    intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
+    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake)
+    app.state.base_url = settings.base_url.rstrip("/")
+    return app
+
+
+if __name__ == "__main__":
+    serve(create, load(Settings))

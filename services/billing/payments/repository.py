@@ -1,0 +1,133 @@
+"""All SQL on payments. Runs inside the caller's transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from services.billing.payments.rules import Asked, Status
+from shared.events import PaymentMethod
+from shared.money import Money
+
+_INSERT = """
+    INSERT INTO payment (id, tenant_id, amount, currency, method, status, plan, plan_version, created_at, next_check_at)
+    VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8, $9)
+    ON CONFLICT (tenant_id) WHERE status IN ('pending', 'processing') DO NOTHING RETURNING 1
+"""
+_OPENED = "UPDATE payment SET external_id = $2, payment_url = $3, qr_code = $4 WHERE id = $1"
+_OPEN = "SELECT * FROM payment WHERE tenant_id = $1 AND status IN ('pending', 'processing')"
+_MOVE = """
+    UPDATE payment SET status = $2, external_id = coalesce(external_id, $3),
+        transaction_id = coalesce($4, transaction_id),
+        completed_at = CASE WHEN $2 = 'completed' THEN $5::timestamptz END
+    WHERE id = $1
+"""
+_TRANSITION = """
+    INSERT INTO payment_transition (tenant_id, payment_id, from_status, to_status, source, at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_PAGE = """
+    SELECT * FROM payment WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+    ORDER BY created_at DESC, id DESC LIMIT $4
+"""
+_DUE = """
+    SELECT * FROM payment WHERE status IN ('pending', 'processing') AND next_check_at <= $1
+    ORDER BY next_check_at LIMIT 100
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """`amount` in minor units of `currency`."""
+
+    id: UUID
+    tenant_id: UUID
+    external_id: str | None
+    amount: int
+    currency: str
+    method: PaymentMethod
+    status: Status
+    plan: str
+    plan_version: int
+    payment_url: str | None
+    qr_code: str | None
+    transaction_id: str | None
+    created_at: datetime
+    completed_at: datetime | None
+    next_check_at: datetime
+    checks: int
+
+    @classmethod
+    def read(cls, row: Any) -> Self:
+        return cls(**{name: row[name] for name in cls.__slots__})
+
+    @property
+    def money(self) -> Money:
+        return Money(self.amount, self.currency)
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(str(self.id), self.external_id, self.status, self.money)
+
+
+async def insert(connection: Any, payment: Payment) -> bool:
+    """False when another payment of this team is open."""
+    return bool(
+        await connection.fetchval(
+            _INSERT,
+            payment.id,
+            payment.tenant_id,
+            payment.amount,
+            payment.currency,
+            payment.method,
+            payment.plan,
+            payment.plan_version,
+            payment.created_at,
+            payment.next_check_at,
+        )
+    )
+
+
+async def find(connection: Any, payment_id: UUID, *, lock: bool = False) -> Payment | None:
+    row = await connection.fetchrow(f"SELECT * FROM payment WHERE id = $1{' FOR UPDATE' if lock else ''}", payment_id)
+    return None if row is None else Payment.read(row)
+
+
+async def find_open(connection: Any, tenant: UUID) -> Payment | None:
+    row = await connection.fetchrow(_OPEN, tenant)
+    return None if row is None else Payment.read(row)
+
+
+async def list_newest(connection: Any, tenant: UUID, limit: int, after: tuple[datetime, UUID] | None) -> list[Payment]:
+    at, payment_id = after or (None, None)
+    return [Payment.read(row) for row in await connection.fetch(_PAGE, tenant, at, payment_id, limit)]
+
+
+async def list_due(connection: Any, now: datetime) -> list[Payment]:
+    """Open payments the provider should be asked about."""
+    return [Payment.read(row) for row in await connection.fetch(_DUE, now)]
+
+
+async def set_opened(connection: Any, payment_id: UUID, external_id: str, url: str, qr_code: str | None) -> None:
+    await connection.execute(_OPENED, payment_id, external_id, url, qr_code)
+
+
+async def set_checked(connection: Any, payment_id: UUID, next_check_at: datetime) -> None:
+    await connection.execute(
+        "UPDATE payment SET checks = checks + 1, next_check_at = $2 WHERE id = $1", payment_id, next_check_at
+    )
+
+
+async def move(
+    connection: Any,
+    payment: Payment,
+    status: Status,
+    source: str,
+    at: datetime,
+    *,
+    external_id: str | None = None,
+    transaction_id: str | None = None,
+) -> None:
+    """The new status and the record of how it came about."""
+    await connection.execute(_MOVE, payment.id, status, external_id, transaction_id, at)
+    await connection.execute(_TRANSITION, payment.tenant_id, payment.id, payment.status, status, source, at)

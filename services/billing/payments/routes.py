@@ -1,0 +1,148 @@
+"""The five of the contract (S4.5)."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+from services.billing.dependencies import Services, Tenant
+from services.billing.errors import NotTheManager, TeamNotFound
+from services.billing.payments.callbacks import MAX_BODY
+from services.billing.payments.repository import Payment
+from shared.errors import DomainError
+from shared.http import CurrentTenant, Page, Paging, encode_cursor, problem_response
+from shared.security import Principal
+
+router = APIRouter(prefix="/api/payments", tags=["payments"])
+
+
+def _our_own(path: str) -> str:
+    if not path.startswith("/") or path.startswith(("//", "/\\")):
+        raise ValueError("a path of this site")
+    return path
+
+
+class InitiateIn(BaseModel):
+    """`return_url` is a path of this site, where the payer comes back to."""
+
+    plan: str = Field(max_length=32)
+    method: Literal["mobile_money", "credit_card"]
+    return_url: Annotated[str, AfterValidator(_our_own), Field(max_length=512)] = "/app"
+
+
+class PaymentOut(BaseModel):
+    """`amount` is decimal text of `currency`."""
+
+    payment_id: UUID
+    external_payment_id: str | None
+    status: str
+    amount: str
+    currency: str
+    method: str
+    plan: str
+    created_at: datetime
+    completed_at: datetime | None
+    payment_url: str | None
+
+    @classmethod
+    def fields(cls, payment: Payment) -> dict[str, Any]:
+        return {
+            "payment_id": payment.id,
+            "external_payment_id": payment.external_id,
+            "status": payment.status,
+            "amount": payment.money.text,
+            "currency": payment.currency,
+            "method": payment.method,
+            "plan": payment.plan,
+            "created_at": payment.created_at,
+            "completed_at": payment.completed_at,
+            "payment_url": payment.payment_url,
+        }
+
+    @classmethod
+    def of(cls, payment: Payment) -> Self:
+        return cls(**cls.fields(payment))
+
+
+class InitiatedOut(PaymentOut):
+    """`qr_code` is a data URI of an image of `payment_url`."""
+
+    qr_code: str | None
+
+
+class CallbackOut(BaseModel):
+    event_id: str
+    received_at: datetime
+    verdict: str
+    reason: str | None
+
+
+class StatusOut(PaymentOut):
+    """With what the provider called back, and what was made of it."""
+
+    callbacks: list[CallbackOut]
+
+
+@router.post("/callback", status_code=202, max_body_size=MAX_BODY, response_class=JSONResponse)
+async def take_callback(request: Request, services: Services) -> Response:
+    """Signed by the provider over the raw body (Standard Webhooks). 202 means stored."""
+    receipt = await services.callbacks.take(await request.body(), request.headers)
+    if receipt.status >= 400:
+        return problem_response(receipt.status, receipt.code, receipt.detail)
+    return JSONResponse({"status": receipt.code}, receipt.status)
+
+
+@router.post("/{team_slug}/initiate", status_code=201)
+async def initiate_payment(
+    team_slug: str, body: InitiateIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+) -> InitiatedOut:
+    """Starts paying for a plan; the price is the catalogue's."""
+    _check_team(who, team_slug)
+    if not who.manages:
+        raise NotTheManager
+    return_url = f"{request.app.state.base_url}{body.return_url}"
+    payment = await services.payments.initiate(tenant, team_slug, body.plan, body.method, return_url)
+    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
+
+
+@router.get("/{team_slug}/history")
+async def list_payments(
+    team_slug: str, who: CurrentTenant, tenant: Tenant, services: Services, paging: Paging
+) -> Page[PaymentOut]:
+    """Newest first."""
+    _check_team(who, team_slug)
+    found = await services.payments.list_newest(tenant, paging.limit + 1, _position(paging.cursor))
+    more, found = len(found) > paging.limit, found[: paging.limit]
+    cursor = encode_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None
+    return Page(items=[PaymentOut.of(payment) for payment in found], next_cursor=cursor)
+
+
+@router.get("/{payment_id}/status")
+async def get_status(payment_id: UUID, tenant: Tenant, services: Services) -> StatusOut:
+    payment = await services.payments.get(tenant, payment_id)
+    callbacks = await services.callbacks.list_for(tenant, payment.id)
+    return StatusOut(**PaymentOut.fields(payment), callbacks=[CallbackOut(**callback) for callback in callbacks])
+
+
+@router.post("/{payment_id}/cancel")
+async def cancel_payment(payment_id: UUID, who: CurrentTenant, tenant: Tenant, services: Services) -> PaymentOut:
+    if not who.manages:
+        raise NotTheManager
+    return PaymentOut.of(await services.payments.cancel(tenant, payment_id))
+
+
+def _check_team(who: Principal, slug: str) -> None:
+    if who.tenant_slug != slug:
+        raise TeamNotFound
+
+
+def _position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        return datetime.fromisoformat(cursor[0]), UUID(cursor[1])
+    except (ValueError, TypeError, IndexError):
+        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None
