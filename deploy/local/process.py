@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -137,7 +138,7 @@ class Running:
         self.opened.set()
         if self.process is not None and self.process.stdin is not None:
             with contextlib.suppress(OSError):
-                self.process.stdin.write(b"go\n")
+                self.process.stdin.write(json.dumps(dict(self.part.environment())).encode() + b"\n")
 
     async def _wait(self) -> int:
         assert self.process is not None  # noqa: S101 - just started

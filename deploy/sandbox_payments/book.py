@@ -68,7 +68,7 @@ class Book:
         known = self.find(fields["payment_id"])
         if known is not None:
             return known
-        payment = Payment(external_payment_id=f"sbx_{secrets.token_hex(12)}", **fields)
+        payment = Payment(external_payment_id=f"sbx_{secrets.token_hex(12)}", **fields)  # type: ignore[arg-type] # texts
         self._keep(payment)
         return payment
 

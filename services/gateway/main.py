@@ -100,6 +100,7 @@ def create(settings: Settings) -> ASGIApp:
         csrf_key=parts.form_key,
         trust_client_trace=settings.trust_client_trace,
         trusted_proxies=settings.trusted_proxies,
+        client_seconds=settings.client_seconds,
     )
     return LingeringClose(door)
 

@@ -93,7 +93,7 @@ async def _passes(name: str, check: Check) -> bool:
         async with asyncio.timeout(3):
             await check()
     except Exception as error:  # noqa: BLE001 - any failure means not ready
-        log.warning("not ready: %s: %s", name, error)
+        log.debug("not ready: %s: %s", name, error)
         return False
     return True
 

@@ -113,6 +113,8 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             max_records=self._max_records,
             # FastStream sleeps as long again after an empty poll, so this bounds the latency of a quiet topic.
             batch_timeout_ms=20,
+            # librdkafka's cluster does not wake a waiting fetch, Kafka does.
+            fetch_max_wait_ms=20 if self._cluster.startswith("mockCluster") else 500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,

@@ -1,11 +1,10 @@
 """A mail server that keeps everything and sends nothing on."""
 
+import asyncio
 import email
 import email.policy
 from pathlib import Path
-from typing import Any
 
-from aiosmtpd.controller import UnthreadedController
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from shared.ids import new_id
@@ -25,10 +24,9 @@ class Catcher:
         return "250 kept"
 
 
-def start(folder: Path, port: int, loop: Any) -> UnthreadedController:
-    controller = UnthreadedController(Catcher(folder), hostname="127.0.0.1", port=port, loop=loop)
-    controller.begin()  # type: ignore[no-untyped-call] # aiosmtpd's own is untyped
-    return controller
+async def start(folder: Path, port: int) -> asyncio.Server:
+    catcher = Catcher(folder)
+    return await asyncio.get_running_loop().create_server(lambda: SMTP(catcher), "127.0.0.1", port)
 
 
 def list_mails(folder: Path, limit: int = 200) -> list[dict[str, str]]:

@@ -119,9 +119,9 @@ def _mail_folder() -> Path:
 
 @asynccontextmanager
 async def _lifespan(_app: Starlette) -> AsyncIterator[None]:
-    catcher = mail.start(_mail_folder(), int(os.environ["SMTP_PORT"]), asyncio.get_running_loop())
+    catcher = await mail.start(_mail_folder(), int(os.environ["SMTP_PORT"]))
     yield
-    catcher.end()  # type: ignore[no-untyped-call] # aiosmtpd's own is untyped
+    catcher.close()
 
 
 app = Starlette(

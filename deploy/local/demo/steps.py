@@ -221,7 +221,7 @@ class Demo:
 
     async def _notified(self, person: Person) -> list[int]:
         items = (await person.get("/api/notifications?limit=200"))["items"]
-        return [item["data"]["percent"] for item in items if item["kind"] == "threshold.crossed"]
+        return [item["data"]["percent"] for item in items if item["kind"].startswith("storage_")]
 
     async def _alerts_are(self, person: Person, percent: int, number: int, *, open_: int) -> bool:
         items = (await person.get("/api/usage/alerts"))["items"]

@@ -3,6 +3,7 @@
 The gateway's own routes are one of four destinations and hear who asks in the same signed header as the others.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from services.gateway.door.address import client_address
 from services.gateway.door.answers import answer_problem
 from services.gateway.door.arrival import Arrival, find
 from services.gateway.door.carrier import Carrier
-from services.gateway.errors import BadRequest, CsrfFailed, Unauthorized
+from services.gateway.errors import BadRequest, ClientSlow, CsrfFailed, Unauthorized
 from services.gateway.identity.passes import Passes, principal_of
 from services.gateway.identity.rules import SAFE_METHODS
 from services.gateway.identity.visitors import Visitor, Visitors, form_token_holds
@@ -47,6 +48,7 @@ class Door:
         csrf_key: bytes,
         trust_client_trace: bool,
         trusted_proxies: int,
+        client_seconds: float,
     ) -> None:
         self._app = app
         self._carrier = Carrier(forwarders, passes)
@@ -56,6 +58,7 @@ class Door:
         self._csrf_key = csrf_key
         self._trust_trace = trust_client_trace
         self._proxies = trusted_proxies
+        self._patience = client_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _ALIVE:
@@ -111,7 +114,7 @@ class Door:
         """The gateway's own routes."""
         token = (HEADER.encode(), self._passes.issue(arrival.principal, "gateway"))
         scope = {**arrival.scope, "headers": [*without_spoofed(arrival.headers), token], "stowage": arrival}
-        await self._app(scope, arrival.receive, arrival.send)
+        await self._app(scope, _patient(arrival, self._patience), arrival.send)
 
     async def _upload_by_form(self, arrival: Arrival) -> None:
         """A page's form: the same streaming way, another answer."""
@@ -144,6 +147,23 @@ class Door:
 
 def _open_to_all(method: str, path: str) -> bool:
     return is_open(method, path) or path.startswith("/api/auth/") or not path.startswith("/api/")
+
+
+def _patient(arrival: Arrival, seconds: float) -> Receive:
+    """The server waits for ever for the rest of a body; this hangs up on one that does not come."""
+    whole = arrival.length == 0
+
+    async def receiving() -> Message:
+        nonlocal whole
+        try:
+            async with asyncio.timeout(None if whole else seconds):
+                message = await arrival.receive()
+        except TimeoutError:
+            raise ClientSlow from None
+        whole = whole or not message.get("more_body", False)
+        return message
+
+    return receiving
 
 
 def _with_cookies(send: Send, cookies: list[bytes]) -> Send:

@@ -145,6 +145,13 @@ async def test_client_that_stalls_is_408(gateway_db: ServiceDatabase, tmp_path: 
             assert b"connection: close" in head
 
 
+async def test_stalled_body_of_an_own_route_ends_too(gateway_db: ServiceDatabase, tmp_path: Path) -> None:
+    async with running_gateway(gateway_db, tmp_path, client_seconds=0.2) as gateway, raw_client(gateway.port) as client:
+        head = post("none", 100, "content-type: application/json", path="/api/auth/login")
+        await client.send(head + b'{"email":')
+        assert int((await client.head()).split()[1]) in (400, 408)
+
+
 async def test_two_lengths_are_refused(gateway: Gateway) -> None:
     person = await gateway.sign_up()
     for line in ("content-length: 6", "transfer-encoding: chunked"):
