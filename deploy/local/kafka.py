@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local.home import Home, StackError
@@ -65,9 +66,10 @@ class Kafka:
         self.address = f"127.0.0.1:{port}"
         self._fill = {"port": port, "controller": controller, "data": self._data}
 
-    def prepare(self) -> None:
+    def prepare(self, say: Callable[[str], None]) -> None:
         """Fetches the jars and formats the data folder, whichever is missing."""
         if not (self._jars / "complete").exists():
+            say(f"fetching Apache Kafka {VERSION} (once, 43 MB)")
             self._fetch()
         self._config.write_text((FOLDER / "server.properties").read_text().format(**self._fill))
         if not (self._data / "meta.properties").exists():

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from deploy.local.forks import Forked, Nursery
 from deploy.local.home import SERVICES, Home, StackError, write_private
 from deploy.local.process import Part
 
@@ -133,7 +134,7 @@ class Addresses:
         }
 
 
-def service_parts(home: Home, ports: Ports, addresses: Addresses) -> list[Part]:
+def service_parts(home: Home, ports: Ports, addresses: Addresses, nursery: Nursery) -> list[Part]:
     """The console, the sandbox provider, and two processes a service."""
     parts = [
         _part("console", "deploy.local.console.main", home, ports, addresses.console),
@@ -143,10 +144,13 @@ def service_parts(home: Home, ports: Ports, addresses: Addresses) -> list[Part]:
         for name, module in ((service, "main"), (f"{service}:worker", "worker")):
             tell = partial(addresses.environment, name)
             part = _part(name, f"services.{service}.{module}", home, ports, tell)
-            part.command = [sys.executable, "-m", "deploy.local.launch", f"services.{service}.{module}"]
-            part.gated = True
+            part.fork = partial(_fork, nursery, part, f"services.{service}.{module}")
             parts.append(part)
     return parts
+
+
+async def _fork(nursery: Nursery, part: Part, module: str) -> Forked:
+    return await nursery.fork(module, part.environment(), part.log)
 
 
 def _part(name: str, module: str, home: Home, ports: Ports, environment: object) -> Part:

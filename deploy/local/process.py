@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,8 @@ class Part:
     health: str | None = None
     user: str | None = None
     stop_signal: int = signal.SIGTERM
-    gated: bool = False  # imports early, runs when a line comes on its standard input
-    before: Callable[[], Any] | None = None  # a coroutine function run before each start
-    after: Callable[[], Any] | None = None  # and one after each start
+    fork: Callable[[], Awaitable[Any]] | None = None  # starts it another way than by `command`
+    after: Callable[[], Awaitable[None]] | None = None  # runs after each start
 
 
 @dataclass
@@ -51,8 +49,7 @@ class Running:
     changed: Callable[[], None]
     state: str = "starting"
     restarts: int = 0
-    process: asyncio.subprocess.Process | None = None
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    process: Any = None  # asyncio's Process, or a Forked
     _stopping: bool = False
     _expected: bool = False  # this death was ours
 
@@ -110,13 +107,21 @@ class Running:
 
     async def _start(self) -> None:
         part = self.part
-        if part.before is not None:
-            await part.before()
         self._set("starting")
+        if part.fork is not None:
+            self.process = await part.fork()
+        else:
+            self.process = await self._spawn()
+        self.changed()
+        if part.after is not None:
+            await part.after()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        part = self.part
         with part.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *part.command,
-                stdin=subprocess.PIPE if part.gated else subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=dict(part.environment()),
@@ -124,25 +129,13 @@ class Running:
                 user=part.user,
                 group=part.user,
                 extra_groups=[] if part.user else None,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 start_new_session=True,
             )
-        self.changed()
-        if part.gated and self.opened.is_set():
-            self.open_gate()
-        if part.after is not None:
-            await part.after()
-
-    def open_gate(self) -> None:
-        """Lets a gated process run."""
-        self.opened.set()
-        if self.process is not None and self.process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self.process.stdin.write(json.dumps(dict(self.part.environment())).encode() + b"\n")
 
     async def _wait(self) -> int:
-        assert self.process is not None  # noqa: S101 - just started
-        return await self.process.wait()
+        code: int = await self.process.wait()
+        return code
 
     async def _end(self) -> None:
         process = self.process
@@ -170,7 +163,7 @@ class Running:
         return f" ({lines[-1][:300]})" if lines else ""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child, before it becomes the program: when the supervisor dies in whatever way, so does this."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

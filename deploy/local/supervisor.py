@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import aiohttp
 import psutil
 
 from deploy.local import kafka, migrations, postgres
+from deploy.local.forks import Nursery
 from deploy.local.home import SERVICES, Home, StackError
 from deploy.local.parts import ADMIN, ROOT, Addresses, Ports, service_parts
 from deploy.local.process import Part, Running, is_alive, kill_orphans
@@ -34,6 +36,7 @@ class Supervisor:
         self._say = say
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._nursery = Nursery(home.log("nursery"), ROOT)
         self._ready = False
         self._begun = time.monotonic()
         self._created = psutil.Process().create_time()
@@ -63,12 +66,13 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._save()
-        services = [self._launch(part) for part in service_parts(self._home, self._ports, self._addresses)]
+        await self._nursery.start()  # its imports take as long as the database and the broker
+        parts = service_parts(self._home, self._ports, self._addresses, self._nursery)
+        services = [self._launch(part) for part in parts if part.fork is None]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_database())
             group.create_task(self._start_broker())
-        for running in services:
-            running.open_gate()
+        services += [self._launch(part) for part in parts if part.fork is not None]
         await self._wait_ready(services)
         self._ready = True
         self._save()
@@ -104,7 +108,7 @@ class Supervisor:
     async def _start_broker(self) -> None:
         if self._broker == "kafka":
             node = kafka.Kafka(self._home, self._ports["kafka"], self._ports["kafka_controller"])
-            await asyncio.to_thread(node.prepare)
+            await asyncio.to_thread(node.prepare, self._say)
             command, address = node.command, node.address
         else:
             file = self._home.path / "run" / "broker"
@@ -192,6 +196,7 @@ class Supervisor:
         first = [running for running in self._running if running.part.name not in {"postgres", "broker"}]
         await asyncio.gather(*(running.stop() for running in first))
         await asyncio.gather(*(running.stop() for running in self._running if running not in first))
+        await self._nursery.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -241,6 +246,7 @@ def say(line: str) -> None:
 
 
 def main(home: Home, *, port: int, broker: str, postgres_dsn: str | None) -> int:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is not up yet is no news
     try:
         asyncio.run(Supervisor(home, port=port, broker=broker, postgres_dsn=postgres_dsn, say=say).run())
     except (StackError, BaseExceptionGroup) as error:

@@ -31,7 +31,7 @@ class AlreadyOnPlan(DomainError):
 class PaymentOpen(DomainError):
     """One payment for a plan at a time: two upgrades at once must not be paid twice."""
 
-    def __init__(self, payment_id: str, payment_url: str | None) -> None:
+    def __init__(self, payment_id: str | None, payment_url: str | None) -> None:
         super().__init__(
             "payment_open", 409, "A payment is under way already.", payment_id=payment_id, payment_url=payment_url
         )

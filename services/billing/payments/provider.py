@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
@@ -19,6 +20,10 @@ class ProviderSilent(Exception):
 
 class ProviderRefused(Exception):
     """It answered, and said no."""
+
+
+class PaymentUnknown(ProviderRefused):
+    """It answered that there is no such payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,13 @@ class Provider(Protocol):
         """The same order again gives the same payment. Raises ProviderSilent, ProviderRefused."""
         ...
 
-    async def status(self, external_id: str) -> Claim:
-        """Raises ProviderSilent, ProviderRefused."""
+    async def status(self, name: str) -> Claim:
+        """`name` is the provider's id or ours. Raises PaymentUnknown, ProviderSilent, ProviderRefused."""
         ...
 
-    async def cancel(self, external_id: str) -> Claim: ...
+    async def cancel(self, name: str) -> Claim:
+        """What became of it, which may be that it was paid. Raises as `status` does."""
+        ...
 
 
 class ExternalBackend:
@@ -76,19 +83,21 @@ class ExternalBackend:
             "description": order.description,
             "callback_url": order.callback_url,
             "return_url": order.return_url,
-            "metadata": {},
+            "metadata": {"payment_id": str(order.payment_id)},
         }
         told = await self._call("POST", "initiate", body, {"Idempotency-Key": str(order.payment_id)})
         try:
-            return Opened(str(told["external_payment_id"]), str(told["payment_url"]), told.get("qr_code"))
-        except (KeyError, TypeError) as error:
+            return Opened(
+                _text(told["external_payment_id"]), _text(told["payment_url"], 2048), _code(told.get("qr_code"))
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProviderSilent("an answer without a payment") from error
 
-    async def status(self, external_id: str) -> Claim:
-        return claim_of(await self._call("GET", f"{external_id}/status"))
+    async def status(self, name: str) -> Claim:
+        return claim_of(await self._call("GET", f"{quote(name, safe='')}/status"))
 
-    async def cancel(self, external_id: str) -> Claim:
-        return claim_of(await self._call("POST", f"{external_id}/cancel"))
+    async def cancel(self, name: str) -> Claim:
+        return claim_of(await self._call("POST", f"{quote(name, safe='')}/cancel"))
 
     async def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         if self._session is None:
@@ -102,6 +111,8 @@ class ExternalBackend:
                 content = await answer.content.read(256 * 1024)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProviderSilent(str(error) or type(error).__name__) from error
+        if answer.status == 404:
+            raise PaymentUnknown("answered 404")
         if 400 <= answer.status < 500 and answer.status not in {408, 409, 425, 429}:
             raise ProviderRefused(f"answered {answer.status}")
         if answer.status >= 300:
@@ -123,10 +134,22 @@ def claim_of(data: Any) -> Claim:
             raise ValueError(f"status {status!r}")
         return Claim(
             payment_id=str(UUID(data["payment_id"])),
-            external_id=str(data["external_payment_id"]),
+            external_id=_text(data["external_payment_id"]),
             status=status,
             money=Money.parse(data["amount"], data["currency"]),
-            transaction_id=data.get("transaction_id"),
+            transaction_id=None if data.get("transaction_id") is None else _text(data["transaction_id"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProviderSilent(f"cannot be read: {error}") from error
+
+
+def _text(value: Any, longest: int = 255) -> str:
+    """What PostgreSQL can keep: raises ValueError for anything else."""
+    if not isinstance(value, str) or not 1 <= len(value) <= longest or "\0" in value:
+        raise ValueError("not an id")
+    return value
+
+
+def _code(value: Any) -> str | None:
+    """A provider without a QR code is one all the same."""
+    return value if isinstance(value, str) and value.startswith("data:image/") and len(value) < 65536 else None

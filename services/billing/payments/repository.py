@@ -10,11 +10,15 @@ from shared.events import PaymentMethod
 from shared.money import Money
 
 _INSERT = """
-    INSERT INTO payment (id, tenant_id, amount, currency, method, status, plan, plan_version, created_at, next_check_at)
-    VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8, $9)
+    INSERT INTO payment (id, tenant_id, team, amount, currency, method, status, plan, plan_version, return_url,
+        created_at, next_check_at)
+    VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11)
     ON CONFLICT (tenant_id) WHERE status IN ('pending', 'processing') DO NOTHING RETURNING 1
 """
-_OPENED = "UPDATE payment SET external_id = $2, payment_url = $3, qr_code = $4 WHERE id = $1"
+# A callback may have come before the answer, and it was checked.
+_OPENED = """
+    UPDATE payment SET external_id = coalesce(external_id, $2), payment_url = $3, qr_code = $4 WHERE id = $1
+"""
 _OPEN = "SELECT * FROM payment WHERE tenant_id = $1 AND status IN ('pending', 'processing')"
 _MOVE = """
     UPDATE payment SET status = $2, external_id = coalesce(external_id, $3),
@@ -35,6 +39,8 @@ _DUE = """
     ORDER BY next_check_at LIMIT 100
 """
 
+EXTERNAL_ID = "payment_external"  # the constraint: a provider's id is one payment's
+
 
 @dataclass(frozen=True, slots=True)
 class Payment:
@@ -42,6 +48,7 @@ class Payment:
 
     id: UUID
     tenant_id: UUID
+    team: str
     external_id: str | None
     amount: int
     currency: str
@@ -49,6 +56,7 @@ class Payment:
     status: Status
     plan: str
     plan_version: int
+    return_url: str
     payment_url: str | None
     qr_code: str | None
     transaction_id: str | None
@@ -66,6 +74,11 @@ class Payment:
         return Money(self.amount, self.currency)
 
     @property
+    def name_at_provider(self) -> str:
+        """Its id, or ours while its answer is missing: it finds a payment by both."""
+        return self.external_id or str(self.id)
+
+    @property
     def asked(self) -> Asked:
         return Asked(str(self.id), self.external_id, self.status, self.money)
 
@@ -77,11 +90,13 @@ async def insert(connection: Any, payment: Payment) -> bool:
             _INSERT,
             payment.id,
             payment.tenant_id,
+            payment.team,
             payment.amount,
             payment.currency,
             payment.method,
             payment.plan,
             payment.plan_version,
+            payment.return_url,
             payment.created_at,
             payment.next_check_at,
         )

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter
-
 from services.billing.catalogue.loader import Catalogue, Plan
 from services.billing.errors import (
     AlreadyOnPlan,
@@ -18,27 +16,18 @@ from services.billing.errors import (
     ProviderUnavailable,
 )
 from services.billing.payments import repository
-from services.billing.payments.provider import Order, Provider, ProviderRefused, ProviderSilent
+from services.billing.payments.provider import Order, PaymentUnknown, Provider, ProviderRefused, ProviderSilent
 from services.billing.payments.repository import Payment
-from services.billing.payments.rules import OPEN, Claim, Verdict, judge, next_check
-from services.billing.plans import repository as plans
+from services.billing.payments.rules import OPEN
+from services.billing.payments.settlement import Settlement
 from services.billing.subscriptions.service import SubscriptionService
-from shared import outbox
 from shared.clock import Clock
 from shared.db import Database
-from shared.events import PaymentCancelled, PaymentCompleted, PaymentEvent, PaymentFailed, PaymentMethod
+from shared.events import PaymentMethod
 from shared.ids import new_id
 from shared.money import Money
 
 log = logging.getLogger(__name__)
-
-SETTLED = Counter("stowage_billing_payments_total", "Payments by what became of them", ["status", "method"])
-
-_EVENTS: dict[str, type[PaymentEvent]] = {
-    "completed": PaymentCompleted,
-    "failed": PaymentFailed,
-    "cancelled": PaymentCancelled,
-}
 
 
 class PaymentService:
@@ -47,6 +36,7 @@ class PaymentService:
         database: Database,
         catalogue: Catalogue,
         subscriptions: SubscriptionService,
+        settlement: Settlement,
         provider: Provider,
         clock: Clock,
         *,
@@ -57,6 +47,7 @@ class PaymentService:
         self._database = database
         self._catalogue = catalogue
         self._subscriptions = subscriptions
+        self._settlement = settlement
         self._provider = provider
         self._clock = clock
         self._callback_url = callback_url
@@ -70,19 +61,29 @@ class PaymentService:
         plan = self._catalogue.find(plan_code)
         if plan is None or plan.price is None:
             raise PlanNotFound(plan_code)
-        if (await self._subscriptions.get(tenant)).plan == plan.code:
-            raise AlreadyOnPlan(plan.code)
-        payment = self._draft(tenant, plan, plan.price.money, method)
+        await self._subscriptions.get(tenant)
+        payment = self._draft(tenant, team, plan, plan.price.money, method, return_url)
         # Committed before the provider hears of it: whatever happens next, we know that we asked.
         async with self._database.transaction(tenant) as connection:
-            if not await repository.insert(connection, payment):
-                open_one = await repository.find_open(connection, tenant)
-                raise PaymentOpen(str(open_one.id) if open_one else "", open_one.payment_url if open_one else None)
-        return await self._open(payment, team, plan, return_url)
+            new = await repository.insert(connection, payment)
+            # Looked at after the insert, which waits for a payment that is just being completed.
+            await self._check_plan(connection, tenant, plan)
+            open_one = None if new else await repository.find_open(connection, tenant)
+        if not new:
+            raise await self._already_open(open_one)
+        return await self.open(payment)
 
-    async def _open(self, payment: Payment, team: str, plan: Plan, return_url: str) -> Payment:
+    async def open(self, payment: Payment) -> Payment:
+        """Tells the provider, which takes the same order twice for one. Raises ProviderUnavailable."""
+        description = f"Stowage {payment.plan.title()}"
         order = Order(
-            payment.id, team, payment.money, payment.method, f"Stowage {plan.name}", self._callback_url, return_url
+            payment.id,
+            payment.team,
+            payment.money,
+            payment.method,
+            description,
+            self._callback_url,
+            payment.return_url,
         )
         try:
             opened = await self._provider.initiate(order)
@@ -90,9 +91,8 @@ class PaymentService:
             log.warning("the provider is silent about payment %s: %s", payment.id, error)
             raise ProviderUnavailable(str(payment.id)) from error
         except ProviderRefused as error:
-            async with self._database.transaction(payment.tenant_id) as connection:
-                await self._settle(connection, payment, "failed", "provider refused")
-            self._wake()
+            log.error("the provider refused payment %s: %s", payment.id, error)
+            await self._close(payment, "failed", "refused by the provider")
             raise ProviderUnavailable(str(payment.id)) from error
         async with self._database.transaction(payment.tenant_id) as connection:
             await repository.set_opened(connection, payment.id, opened.external_id, opened.payment_url, opened.qr_code)
@@ -112,61 +112,49 @@ class PaymentService:
         payment = await self.get(tenant, payment_id)
         if payment.status not in OPEN:
             raise NotCancellable(payment.status)
-        if payment.external_id is None:
-            # Never opened as far as we know; the janitor finds out if it was.
-            raise ProviderUnavailable(str(payment.id))
         try:
-            claim = await self._provider.cancel(payment.external_id)
+            claim = await self._provider.cancel(payment.name_at_provider)
+        except PaymentUnknown:
+            # What it does not know it takes no money for; should an order still be on its way, its callback tells.
+            await self._close(payment, "cancelled", "cancelled, unknown to the provider")
+            return await self.get(tenant, payment_id)
         except (ProviderSilent, ProviderRefused) as error:
             raise ProviderUnavailable(str(payment.id)) from error
         async with self._database.transaction(tenant) as connection:
-            await self.settle(connection, claim, "cancel")
+            verdict = await self._settlement.settle(connection, claim, "cancel")
         self._wake()
+        if verdict.verdict == "rejected":
+            log.error("the provider's answer contradicts payment %s: %s", payment.id, verdict.reason)
+            raise ProviderUnavailable(str(payment.id))
         return await self.get(tenant, payment_id)
 
-    async def settle(self, connection: Any, claim: Claim, source: str) -> Verdict:
-        """What a provider says, held against what was asked. The payment's row is locked until the commit, so of
-        any number of the same claims one changes something. Completion, plan, entitlements and events are one commit.
-        """
-        payment = await repository.find(connection, UUID(claim.payment_id), lock=True)
-        if payment is None:
-            return Verdict("rejected", "no such payment")
-        verdict = judge(payment.asked, claim)
-        if verdict.verdict == "accepted":
-            await self._settle(connection, payment, claim.status, source, claim)
-        return verdict
+    async def _close(self, payment: Payment, status: Any, source: str) -> None:
+        async with self._database.transaction(payment.tenant_id) as connection:
+            await self._settlement.close(connection, payment.id, status, source)
+        self._wake()
 
-    async def _settle(
-        self, connection: Any, payment: Payment, status: Any, source: str, claim: Claim | None = None
-    ) -> None:
-        now = self._clock.now()
-        external = claim.external_id if claim else None
-        transaction = claim.transaction_id if claim else None
-        await repository.move(
-            connection, payment, status, source, now, external_id=external, transaction_id=transaction
-        )
-        if status == "completed":
-            plan = await plans.get(connection, payment.plan, payment.plan_version)
-            await self._subscriptions.change(connection, payment.tenant_id, plan)
-        event = _EVENTS.get(status)
-        if event is not None:
-            told = event(
-                tenant_id=payment.tenant_id,
-                payment_id=payment.id,
-                amount=payment.amount,
-                currency=payment.currency,
-                method=payment.method,
-                plan=payment.plan,
-                at=now,
-            )
-            await outbox.append(connection, [told], at=now)
-            SETTLED.labels(status, payment.method).inc()
+    async def _check_plan(self, connection: Any, tenant: UUID, plan: Plan) -> None:
+        found = await self._subscriptions.find(connection, tenant)
+        if found is not None and found.plan == plan.code:
+            raise AlreadyOnPlan(plan.code)
 
-    def _draft(self, tenant: UUID, plan: Plan, money: Money, method: PaymentMethod) -> Payment:
+    async def _already_open(self, payment: Payment | None) -> PaymentOpen | ProviderUnavailable:
+        """Where the first answer was lost, the provider is asked again for the address to pay at."""
+        if payment is not None and payment.payment_url is None:
+            try:
+                payment = await self.open(payment)
+            except ProviderUnavailable as error:
+                return error
+        return PaymentOpen(str(payment.id) if payment else None, payment.payment_url if payment else None)
+
+    def _draft(
+        self, tenant: UUID, team: str, plan: Plan, money: Money, method: PaymentMethod, return_url: str
+    ) -> Payment:
         now = self._clock.now()
         return Payment(
             id=new_id(),
             tenant_id=tenant,
+            team=team,
             external_id=None,
             amount=money.amount,
             currency=money.currency,
@@ -174,6 +162,7 @@ class PaymentService:
             status="pending",
             plan=plan.code,
             plan_version=plan.version,
+            return_url=return_url,
             payment_url=None,
             qr_code=None,
             transaction_id=None,
@@ -182,44 +171,6 @@ class PaymentService:
             next_check_at=now + timedelta(seconds=self._first_check),
             checks=0,
         )
-
-
-class Janitor:
-    """Asks the provider about every payment that stays open: a callback may have been lost."""
-
-    def __init__(
-        self, database: Database, payments: PaymentService, provider: Provider, clock: Clock, first: float
-    ) -> None:
-        self._database = database
-        self._payments = payments
-        self._provider = provider
-        self._clock = clock
-        self._first = first
-
-    async def run(self) -> None:
-        async with self._database.transaction() as connection:
-            due = await repository.list_due(connection, self._clock.now())
-        for payment in due:
-            await self._ask(payment)
-
-    async def _ask(self, payment: Payment) -> None:
-        later = self._clock.now() + next_check(self._first, payment.checks + 1)
-        claim = await self._claim(payment)
-        async with self._database.transaction() as connection:
-            await repository.set_checked(connection, payment.id, later)
-            if claim is not None:
-                verdict = await self._payments.settle(connection, claim, "janitor")
-                if verdict.verdict == "accepted":
-                    log.warning("payment %s was %s without a callback", payment.id, claim.status)
-        self._payments._wake()  # noqa: SLF001 - the same service's second half
-
-    async def _claim(self, payment: Payment) -> Claim | None:
-        # Without an external id the answer to `initiate` was lost: the provider knows the payment by ours.
-        try:
-            return await self._provider.status(payment.external_id or str(payment.id))
-        except (ProviderSilent, ProviderRefused) as error:
-            log.info("nothing known of payment %s yet: %s", payment.id, error)
-            return None
 
 
 async def _get(connection: Any, payment_id: UUID) -> Payment:

@@ -45,16 +45,19 @@ def upgrade() -> None:
         CREATE TABLE payment (
             id uuid PRIMARY KEY,
             tenant_id uuid NOT NULL,
-            external_id text UNIQUE,
+            team text NOT NULL,
+            external_id text CONSTRAINT payment_external UNIQUE,
             amount bigint NOT NULL CHECK (amount > 0),
             currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
             method text NOT NULL CHECK (method IN ('mobile_money', 'credit_card')),
             status text NOT NULL CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
             plan text NOT NULL,
             plan_version int NOT NULL,
+            return_url text NOT NULL,
             payment_url text,
             qr_code text,
             transaction_id text,
+            metadata jsonb NOT NULL DEFAULT '{}',
             created_at timestamptz NOT NULL,
             completed_at timestamptz,
             next_check_at timestamptz NOT NULL,
@@ -93,12 +96,14 @@ def upgrade() -> None:
             verdict text NOT NULL CHECK (verdict IN ('received', 'accepted', 'ignored', 'rejected')),
             reason text,
             payment_id uuid,
+            traceparent text,
             processed_at timestamptz
         )
         """
     )
     op.execute("CREATE UNIQUE INDEX payment_callback_event ON payment_callback (provider, event_id) WHERE authentic")
-    op.execute("CREATE INDEX payment_callback_waiting ON payment_callback (received_at) WHERE verdict = 'received'")
+    op.execute("CREATE INDEX payment_callback_waiting ON payment_callback (received_at, id) WHERE verdict = 'received'")
+    op.execute("CREATE INDEX payment_callback_forged ON payment_callback (received_at) WHERE NOT authentic")
     op.execute("CREATE INDEX payment_callback_payment ON payment_callback (payment_id)")
     for table in ("subscription", "payment", "payment_transition"):
         protect(table)

@@ -100,8 +100,8 @@ async def test_another_tenants_notification_does_not_exist(gateway: Gateway) -> 
     assert [(status, problem["code"]) for status, problem in answers] == [(404, "notification_not_found")] * 2
 
 
-@pytest.mark.parametrize("cursor", ["x", "WzFd", "WzEsMl0"])
-async def test_cursor_of_something_else(gateway: Gateway, cursor: str) -> None:
+async def test_cursor_of_something_else(gateway: Gateway) -> None:
     person = await gateway.sign_up()
-    status, problem = await gateway.call("GET", f"/api/notifications?cursor={cursor}", headers=person.bearer)
-    assert (status, problem["code"]) == (422, "invalid_cursor")
+    for cursor in ("x", "WzFd", "WzEsMl0"):
+        status, problem = await gateway.call("GET", f"/api/notifications?cursor={cursor}", headers=person.bearer)
+        assert (status, problem["code"]) == (422, "invalid_cursor")
