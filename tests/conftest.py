@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.broker"]
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.broker", "tests.fixtures.stack"]

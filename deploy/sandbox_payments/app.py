@@ -2,61 +2,69 @@
 
 import hmac
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import segno
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from deploy.sandbox_payments.book import Behaviour, Book, Payment
+from deploy.sandbox_payments.book import AnotherOrder, Behaviour, Book, Order, Payment
 from deploy.sandbox_payments.callbacks import Courier
+from deploy.sandbox_payments.events import events_of
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 ENDS = {"pay": "completed", "fail": "failed", "cancel": "cancelled"}
-_ORDER = ("payment_id", "team", "amount", "currency", "method", "description", "callback_url", "return_url")
+
+# The page needs nothing but itself, and cannot be framed.
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
 
 
 class Provider:
     """All of it. `base_url` is how people and the customer's backend reach it."""
 
-    def __init__(self, *, api_key: str, secret: str, base_url: str, folder: Path | None) -> None:
+    def __init__(self, *, api_key: str, courier: Courier, base_url: str, folder: Path | None) -> None:
         self._api_key = api_key
-        self._base_url = base_url
-        self.book = Book(folder)
-        self.courier = Courier(secret)
+        self._base_url = base_url.rstrip("/")
+        self._courier = courier
+        self._book = Book(folder)
 
     async def initiate(self, request: Request) -> Response:
-        if not self._knows(request):
-            return _refuse(401, "unknown API key")
-        body = await request.json()
-        if not all(isinstance(body.get(name), str) for name in _ORDER):
-            return _refuse(422, f"wanted as text: {', '.join(_ORDER)}")
-        if not _is_loopback(body["callback_url"]):
+        try:
+            order = Order.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _refuse(422, _why(error))
+        if request.headers.get("idempotency-key", order.payment_id) != order.payment_id:
+            return _refuse(422, "the idempotency key is the payment's id")
+        if not _is_loopback(order.callback_url):
             return _refuse(422, "the sandbox calls back on this machine only")
-        payment = self.book.create(**{name: body[name] for name in _ORDER})
-        url = f"{self._base_url}/pay/{payment.external_payment_id}"
-        code = segno.make(url, error="m").svg_data_uri(scale=4)
-        return JSONResponse({**payment.public(), "payment_url": url, "qr_code": code}, 201)
+        try:
+            payment = self._book.create(order)
+        except AnotherOrder:
+            return _refuse(422, "this payment id was another order's")
+        url = self._url(payment)
+        return JSONResponse({**payment.public(), "payment_url": url, "qr_code": _qr_code(url)}, 201)
 
     async def status(self, request: Request) -> Response:
-        if not self._knows(request):
-            return _refuse(401, "unknown API key")
         payment = self._payment(request)
         return _refuse(404, "no such payment") if payment is None else JSONResponse(payment.public())
 
     async def cancel(self, request: Request) -> Response:
-        if not self._knows(request):
-            return _refuse(401, "unknown API key")
         payment = self._payment(request)
         if payment is None:
             return _refuse(404, "no such payment")
@@ -64,29 +72,31 @@ class Provider:
 
     async def page(self, request: Request) -> Response:
         payment = self._payment(request)
-        code = None
-        if payment is not None:
-            url = f"{self._base_url}/pay/{payment.external_payment_id}"
-            code = segno.make(url, error="m").svg_data_uri(scale=4, dark="#17212b", light="#ffffff")
+        values = {"payment": payment, "code": _qr_code(self._url(payment)) if payment else None}
         status = 200 if payment else 404
-        return templates.TemplateResponse(request, "pay.html", {"payment": payment, "code": code}, status_code=status)
+        return templates.TemplateResponse(request, "pay.html", values, status_code=status, headers=_PAGE_HEADERS)
 
     async def press(self, request: Request) -> Response:
         payment = self._payment(request)
-        action = (await request.form()).get("action")
+        async with request.form(max_files=0, max_fields=4) as form:
+            action = form.get("action")
         if payment is None or action not in ENDS:
             return _refuse(404, "no such payment")
         self._end(payment, ENDS[str(action)])
-        return RedirectResponse(payment.return_url, 303)
+        return RedirectResponse(payment.order.return_url, 303)
 
     async def behave(self, request: Request) -> Response:
-        body = await request.json()
-        payment_id = body.pop("payment_id", None)
-        unknown = set(body) - {field.name for field in fields(Behaviour)}
-        if unknown:
-            return _refuse(422, f"unknown switches: {', '.join(sorted(unknown))}")
-        self.book.set_behaviour(Behaviour(**body), payment_id)
-        return JSONResponse({"behaviour": body, "payment_id": payment_id})
+        """Holds until the next call; `{}` is good behaviour again."""
+        try:
+            told = await request.json()
+            payment_id = told.pop("payment_id", None)
+            behaviour = Behaviour.model_validate(told)
+        except ValidationError as error:
+            return _refuse(422, _why(error))
+        except (ValueError, AttributeError):
+            return _refuse(422, "wanted: an object")
+        self._book.set_behaviour(behaviour, payment_id)
+        return JSONResponse({"behaviour": behaviour.model_dump(), "payment_id": payment_id})
 
     async def act(self, request: Request) -> Response:
         payment = self._payment(request)
@@ -97,36 +107,57 @@ class Provider:
 
     async def redeliver(self, request: Request) -> Response:
         payment = self._payment(request)
-        if payment is None:
-            return _refuse(404, "no such payment")
-        return JSONResponse({"events": self.courier.redeliver(payment)})
+        if payment is None or not payment.sent:
+            return _refuse(404, "nothing was sent about such a payment")
+        self._courier.send(payment.order.callback_url, payment.sent)
+        return JSONResponse({"events": len(payment.sent)})
+
+    async def close(self) -> None:
+        await self._courier.close()
+
+    def knows(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), self._api_key.encode())
 
     def _end(self, payment: Payment, status: str) -> Payment:
         if not payment.open:
             return payment
-        done = self.book.close(payment, status)
-        self.courier.announce(done, self.book.behaviour_of(done))
+        done = self._book.close(payment, status)
+        behaviour = self._book.behaviour_of(done)
+        events = events_of(done, behaviour)
+        done = replace(done, sent=[event for event in events if not event.forged])
+        self._book.keep(done)
+        if not behaviour.never:
+            self._courier.send(done.order.callback_url, events, delay=behaviour.delay_ms / 1000)
         return done
 
     def _payment(self, request: Request) -> Payment | None:
-        return self.book.find(request.path_params["id"])
+        return self._book.find(request.path_params["id"])
 
-    def _knows(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return hmac.compare_digest(given.encode(), self._api_key.encode())
+    def _url(self, payment: Payment) -> str:
+        return f"{self._base_url}/pay/{payment.external_payment_id}"
+
+
+Answer = Callable[[Request], Awaitable[Response]]
 
 
 def create(provider: Provider) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
-        await provider.courier.close()
+        await provider.close()
+
+    def guarded(answer: Answer) -> Answer:
+        async def only_with_key(request: Request) -> Response:
+            return await answer(request) if provider.knows(request) else _refuse(401, "unknown API key")
+
+        return only_with_key
 
     post, get = ["POST"], ["GET"]
-    routes: list[tuple[str, Callable[[Request], Any], list[str]]] = [
-        ("/api/v1/payments/initiate", provider.initiate, post),
-        ("/api/v1/payments/{id}/status", provider.status, get),
-        ("/api/v1/payments/{id}/cancel", provider.cancel, post),
+    routes: list[tuple[str, Answer, list[str]]] = [
+        ("/api/v1/payments/initiate", guarded(provider.initiate), post),
+        ("/api/v1/payments/{id}/status", guarded(provider.status), get),
+        ("/api/v1/payments/{id}/cancel", guarded(provider.cancel), post),
         ("/pay/{id}", provider.page, get),
         ("/pay/{id}", provider.press, post),
         ("/sandbox/behaviour", provider.behave, post),
@@ -143,7 +174,7 @@ def from_environment() -> Provider:
     port = os.environ["PORT"]
     return Provider(
         api_key=os.environ["PAYMENT_API_KEY"],
-        secret=os.environ["PAYMENT_SIGNING_SECRETS"].split(",")[0].strip(),
+        courier=Courier(os.environ["PAYMENT_SIGNING_SECRETS"].split(",")[0].strip()),
         base_url=os.environ.get("SANDBOX_URL", f"http://127.0.0.1:{port}"),
         folder=Path(folder) if folder else None,
     )
@@ -157,10 +188,19 @@ def _refuse(status: int, why: str) -> JSONResponse:
     return JSONResponse({"error": why}, status)
 
 
+def _why(error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def _qr_code(url: str) -> str:
+    return segno.make(url, error="m").svg_data_uri(scale=4, dark="#17212b", light="#ffffff")  # type: ignore[no-any-return]
+
+
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         # In a compose network the gateway has a name; whoever runs it there says so.
-        return host in os.environ.get("SANDBOX_CALLBACK_HOSTS", "").split(",") and bool(host)
+        return bool(host) and host in os.environ.get("SANDBOX_CALLBACK_HOSTS", "").split(",")

@@ -108,9 +108,8 @@ async def upgrade(
     request: Request, caller: Caller, parts: Parts, tenant: CurrentTenant, plan: Text, method: Text = "credit_card"
 ) -> Response:
     """Starts the payment and shows the way to the provider's page."""
-    back = f"{parts.settings.base_url.rstrip('/')}/app?notice=paid"
     try:
-        payment = await Sources(parts.clients).start_payment(tenant, plan, method, back)
+        payment = await Sources(parts.clients).start_payment(tenant, plan, method, "/app?notice=paid")
     except UpstreamError as error:
         return RedirectResponse(f"/app/plans?notice={code_of_refusal(error.status, error.code)}", 303)
     return render(request, "pay.html", caller, parts.form_key, here="plans", payment=payment)

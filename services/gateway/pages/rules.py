@@ -114,9 +114,9 @@ def file_line(item: dict[str, Any]) -> FileLine:
 class PlanCard:
     code: str
     name: str
-    price: str
-    currency: str
-    interval: str
+    price: str | None  # None is free
+    currency: str | None
+    interval: str | None
     current: bool
     payable: bool
     storage_text: str
@@ -143,7 +143,7 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         currency=item["currency"],
         interval=item["interval"],
         current=is_current,
-        payable=not is_current and item["price"].strip("0.") != "",
+        payable=not is_current and item["price"] is not None,
         storage_text=storage,
         features=[feature for feature in features if feature],
     )

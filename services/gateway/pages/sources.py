@@ -63,7 +63,7 @@ class Sources:
         return str(found["url"])
 
     async def start_payment(self, principal: Principal, plan: str, method: str, return_url: str) -> dict[str, Any]:
-        """Raises UpstreamError."""
+        """`return_url` is a path of ours. Raises UpstreamError."""
         path = f"/api/payments/{principal.tenant_slug}/initiate"
         body = {"plan": plan, "method": method, "return_url": return_url}
         found: dict[str, Any] = await self._clients["billing"].request_json(

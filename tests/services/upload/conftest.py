@@ -66,7 +66,11 @@ class Customer:
         async with self.service.http.request(method, self.service.url + path, headers=headers, **options) as answer:
             body = await answer.read()
             kind = answer.headers.get("content-type", "")
-            return answer.status, json.loads(body) if "json" in kind and body else body, {k.lower(): v for k, v in answer.headers.items()}
+            return (
+                answer.status,
+                json.loads(body) if "json" in kind and body else body,
+                {k.lower(): v for k, v in answer.headers.items()},
+            )
 
     async def upload(
         self,

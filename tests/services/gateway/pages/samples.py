@@ -27,9 +27,9 @@ FILES = orjson.dumps(
 )
 
 
-def _plan(code: str, price: str, **entitlements: object) -> dict[str, object]:
+def _plan(code: str, price: str | None, **entitlements: object) -> dict[str, object]:
     return {
-        "code": code, "name": code.capitalize(), "price": price, "currency": "EUR", "interval": "month",
+        "code": code, "name": code.capitalize(), "price": price, "currency": "EUR" if price else None, "interval": "month" if price else None,
         "current": False, "entitlements": entitlements,
     }  # fmt: skip
 
@@ -38,7 +38,7 @@ PLANS = orjson.dumps(
     {
         "items": [
             _plan(
-                "free", "0.00", storage_bytes=100 * MB, traffic_bytes_month=5 * 1024 * MB, projects=2, members=1,
+                "free", None, storage_bytes=100 * MB, traffic_bytes_month=5 * 1024 * MB, projects=2, members=1,
                 cpu=0.3, memory_bytes=100 * MB, custom_domains=False,
             ),
             _plan(

@@ -253,7 +253,7 @@ def test_levels_of_the_bar(used: int, limit: int | None, level: str, percent: st
 def test_lines_and_cards() -> None:
     assert file_line({"file_id": 1, "file_name": "a.tar.gz", "file_size": 2048}).mark == "GZ"
     free: dict[str, Any] = {
-        "code": "free", "name": "Free", "price": "0.00", "currency": "EUR", "interval": "month",
+        "code": "free", "name": "Free", "price": None, "currency": None, "interval": None,
         "entitlements": {
             "storage_bytes": 104857600, "traffic_bytes_month": None, "projects": 2, "members": 1, "cpu": 0.3,
             "memory_bytes": 104857600, "custom_domains": False,

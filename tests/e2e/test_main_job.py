@@ -1,0 +1,28 @@
+"""The main job as a user does it, on both brokers: every promise is checked by the demo itself."""
+
+import pytest
+
+from tests.fixtures.stack import ROOT, Stack
+
+
+def does_the_main_job(stack: Stack) -> None:
+    done = stack.command("demo", "--folder", str(ROOT / "shared"), check=False, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in range(1, 10):
+        assert f"\n{step}. " in f"\n{done.stdout}", f"step {step} is missing:\n{done.stdout}"
+
+
+def test_on_the_embedded_broker(stack: Stack) -> None:
+    assert stack.status["broker"] == "embedded"
+    does_the_main_job(stack)
+
+
+@pytest.mark.kafka
+def test_on_real_kafka(kafka_stack: Stack) -> None:
+    assert kafka_stack.status["broker"] == "kafka"
+    does_the_main_job(kafka_stack)
+
+
+def test_every_database_is_as_it_should_be(stack: Stack) -> None:
+    said = stack.command("db", "verify").stdout
+    assert said.count("as it should be") == 4
