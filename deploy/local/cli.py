@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from deploy.local.hold import end, refuse_second
 from deploy.local.home import Home, StackError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         return found
 
     up = command("up", _up, "Start everything and stay until Ctrl-C.")
-    up.add_argument("--port", type=int, default=8080, help="the gateway's port (default 8080)")
+    up.add_argument("--port", type=_port, default=8080, help="the gateway's port (default 8080)")
     up.add_argument(
         "--broker", choices=("auto", "kafka", "embedded"), default="auto", help="auto: real Kafka if possible"
     )
@@ -61,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+
+
 def _up(arguments: argparse.Namespace) -> int:
     home = Home(arguments.home)
     if arguments.detach:
@@ -72,6 +77,8 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _detach(arguments: argparse.Namespace, home: Home) -> int:
     home.prepare()
+    refuse_second(home)
+    home.read_state()
     log = home.log("supervisor")
     log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "deploy.local.cli", "up", "--home", str(home.path.resolve())]
@@ -98,28 +105,21 @@ def _detach(arguments: argparse.Namespace, home: Home) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    from deploy.local.process import is_alive, kill_orphans
+    from deploy.local.process import kill_orphans
 
     home = Home(arguments.home)
     try:
         state = home.read_state()
-    except StackError:
+    except StackError as error:
+        state = None
         home.state_file.unlink()
-        print("the state was broken and is removed; processes of it, if any, end with their supervisor")
-        return 1
-    if state is None:
-        print("nothing runs")
-        return 0
-    if is_alive(state["pid"], state["created"]):
-        os.kill(state["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        while is_alive(state["pid"], state["created"]):
-            if time.monotonic() > deadline:
-                os.kill(state["pid"], signal.SIGKILL)
-            time.sleep(0.05)
-    left = kill_orphans(state["services"])
+        print(f"removed: {error}")
+    ran = end(home)
+    left = kill_orphans(state["services"]) if state is not None else 0
+    if left:
+        print(f"{left} left behind by a killed supervisor were ended")
     home.state_file.unlink(missing_ok=True)
-    print("stopped" + (f" ({left} left behind were ended)" if left else ""))
+    print("stopped" if ran or left else "nothing runs")
     return 0
 
 
@@ -128,7 +128,7 @@ def running_state(home: Home) -> dict[str, Any]:
     from deploy.local.process import is_alive
 
     state = home.read_state()
-    if state is None or not is_alive(state.get("pid"), state.get("created")):
+    if state is None or not is_alive(state["pid"], state["created"]):
         raise StackError(f"nothing runs in {home.path}: start it with `make up` or `stowage up`")
     return state
 
@@ -152,20 +152,29 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _logs(arguments: argparse.Namespace) -> int:
     home = Home(arguments.home)
-    files = [home.log(arguments.service)] if arguments.service else sorted(home.folder("logs").glob("*.log"))
-    if not all(file.exists() for file in files):
-        known = ", ".join(sorted(file.stem for file in home.folder("logs").glob("*.log")))
-        raise StackError(f"no log of {arguments.service}; there are: {known or 'none'}")
+    every = sorted((home.path / "logs").glob("*.log"))
+    files = [home.log(arguments.service)] if arguments.service else every
+    if not files or not all(file.exists() for file in files):
+        known = ", ".join(file.stem for file in every)
+        raise StackError(f"no log of {arguments.service or 'anything'}; there are: {known or 'none'}")
     follow = ["-f"] if arguments.follow else []
     return subprocess.run(["tail", "-n", "100", *follow, *map(str, files)], check=False).returncode
 
 
 def _reset(arguments: argparse.Namespace) -> int:
+    from deploy.local.postgres import outside
+
     home = Home(arguments.home)
-    if home.path.exists() and not home.secrets_file.exists() and any(home.path.iterdir()):
+    if not home.path.exists():
+        print(f"there is no {home.path}")
+        return 0
+    if not home.path.is_dir() or (not home.secrets_file.exists() and any(home.path.iterdir())):
         raise StackError(f"{home.path} is not a stack's folder: nothing is deleted")
     _down(arguments)
-    shutil.rmtree(home.path, ignore_errors=True)
+    for folder in (home.path, outside(home)):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise StackError(f"{folder} cannot be deleted")
     print(f"{home.path} is gone")
     return 0
 

@@ -5,12 +5,14 @@ import os
 import secrets
 import shutil
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SERVICES = ("gateway", "upload", "usage", "billing")
 ROLES = ("owner", "app", "worker")
+_STATE = {"url", "ready", "pid", "created", "services"}  # without these a state tells nothing
 MINIMUM_FREE = 200 * 1024 * 1024  # bytes; below this PostgreSQL and Kafka cannot be trusted to start
 
 
@@ -42,7 +44,7 @@ class Home:
         return found
 
     def log(self, name: str) -> Path:
-        return self.folder("logs") / f"{name.replace(':', '-')}.log"
+        return self.path / "logs" / f"{name.replace(':', '-')}.log"
 
     def prepare(self) -> None:
         """Raises StackError when nothing can live here."""
@@ -64,24 +66,28 @@ class Home:
         if self.secrets_file.exists():
             try:
                 found: dict[str, str] = json.loads(self.secrets_file.read_text())
-            except (OSError, ValueError) as error:
+                if "postgres" not in found:  # a new one would not open the data that is there
+                    raise ValueError("incomplete")
+            except (OSError, ValueError, TypeError) as error:
                 raise StackError(f"{self.secrets_file} is broken; `stowage reset` starts afresh") from error
         else:
             found = {}
         missing = {name: make() for name, make in _WANTED.items() if name not in found}
-        if missing:
+        if missing:  # all of them, or those a newer version added
             found |= missing
             write_private(self.secrets_file, json.dumps(found, indent=2))
         if not self.jwt_key.exists():
-            write_private(self.jwt_key, _ed25519())
+            write_private(self.jwt_key, ed25519())
         return found
 
     def read_state(self) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads(self.state_file.read_text())
-        except FileNotFoundError:
+            if not _STATE.issubset(found):
+                raise ValueError("incomplete")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise StackError(f"{self.state_file} is broken; `stowage down` or `stowage reset` removes it") from error
         return found
 
@@ -102,7 +108,7 @@ def _token() -> str:
     return secrets.token_urlsafe(36)
 
 
-def _ed25519() -> str:
+def ed25519() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -113,7 +119,7 @@ def _ed25519() -> str:
     )
 
 
-_WANTED = {
+_WANTED: dict[str, Callable[[], str]] = {
     "postgres": _token,
     **{f"{service}_{role}": _token for service in SERVICES for role in ROLES},
     "internal": _token,

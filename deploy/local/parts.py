@@ -88,7 +88,20 @@ class Addresses:
             "BASE_URL": ports.url("gateway"),
             **{f"{other.upper()}_URL": ports.url(other) for other in SERVICES},
         }
-        return {**_inherited(), **common, **self._special(service)}
+        return {**_inherited(), **common, **self._special(service), **self._fault(name)}
+
+    def _fault(self, name: str) -> dict[str, str]:
+        """Where this start of the process is to die: `run/faults.json` says so in crash tests, once."""
+        file = self._home.path / "run" / "faults.json"
+        try:
+            faults: dict[str, str] = json.loads(file.read_text())
+        except (OSError, ValueError):
+            return {}
+        fault = faults.pop(name, None)
+        if fault is None:
+            return {}
+        write_private(file, json.dumps(faults))
+        return {"FAULT": fault}
 
     def _special(self, service: str) -> dict[str, str]:
         secrets = self._secrets

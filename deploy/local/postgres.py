@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 
-from deploy.local.home import ROLES, SERVICES, Home, StackError
+from deploy.local.home import ROLES, SERVICES, Home, StackError, write_private
+from deploy.local.process import last_line, run_tool
 
 SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
 
@@ -57,7 +58,7 @@ class Cluster:
     def dsn(self, database: str = "postgres") -> str:
         return f"postgresql://postgres:{quote(self._password)}@127.0.0.1:{self._port}/{database}"
 
-    def initialise(self) -> None:
+    async def initialise(self) -> None:
         """Does nothing when the data folder is there. A folder left half-made by a crash is made again."""
         if (self._data / "PG_VERSION").exists() and (self._data.parent / "initialised").exists():
             return
@@ -66,20 +67,17 @@ class Cluster:
         if self.user is not None:
             shutil.chown(folder, SYSTEM_USER, SYSTEM_USER)
         secret = folder / "password"
-        secret.write_text(self._password)
-        secret.chmod(0o600)
+        write_private(secret, self._password)
         if self.user is not None:
             shutil.chown(secret, SYSTEM_USER, SYSTEM_USER)
         initdb = [str(binaries() / "initdb"), "-D", str(self._data), "-U", "postgres", "-A", "scram-sha-256"]
         options = ["--pwfile", str(secret), "-E", "UTF8", "--locale=C", "--data-checksums", "--no-instructions"]
-        done = subprocess.run(
-            [*initdb, *options], cwd=folder, user=self.user, group=self.user, capture_output=True, check=False
-        )
-        secret.unlink()
-        if done.returncode != 0:
-            raise StackError(
-                f"PostgreSQL cannot be set up: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}"
-            )
+        try:
+            code, said = await run_tool([*initdb, *options], cwd=folder, user=self.user, seconds=120)
+        finally:
+            secret.unlink()
+        if code != 0:
+            raise StackError(f"PostgreSQL cannot be set up: {last_line(said)}")
         (folder / "initialised").touch()
 
 
@@ -143,10 +141,14 @@ def _folder(home: Home) -> Path:
         shutil.chown(home.path, group=SYSTEM_USER)
         home.path.chmod(0o710)
         return home.folder("postgres")
-    name = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
-    folder = Path("/var/lib/stowage") / name
+    folder = outside(home)
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     return folder
+
+
+def outside(home: Home) -> Path:
+    """Where root's server keeps its data when the home lies below a folder closed to others, as /root is."""
+    return Path("/var/lib/stowage") / hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
 
 
 def _ensure_user() -> None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import psutil
 
+from deploy.local.home import StackError
+
 FIRST_DELAY = 0.2  # seconds before a dead process is started again
 LONGEST_DELAY = 10.0
+MISSES = 3  # health checks in a row
 STABLE = 15.0  # seconds alive after which it is forgiven
 GRACE = 8.0  # seconds to end by itself before it is killed
 
@@ -37,7 +40,7 @@ class Part:
     user: str | None = None
     stop_signal: int = signal.SIGTERM
     fork: Callable[[], Awaitable[Any]] | None = None  # starts it another way than by `command`
-    after: Callable[[], Awaitable[None]] | None = None  # runs after each start
+    greet: Callable[[], Awaitable[None]] | None = None  # after each start: returns when it is ready
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Running:
     state: str = "starting"
     restarts: int = 0
     process: Any = None  # asyncio's Process, or a Forked
+    missed: int = 0  # health checks in a row
     _stopping: bool = False
     _expected: bool = False  # this death was ours
 
@@ -69,16 +73,11 @@ class Running:
     async def run(self) -> None:
         """Keeps it alive until `stop`."""
         delay = FIRST_DELAY
-        while not self._stopping:
+        while True:
             started = time.monotonic()
-            code: int | str
-            try:
-                await self._start()
-                code = await self._wait()
-            except OSError as error:
-                code = f"cannot be started: {error.strerror or error}"
+            code = await self._live()
             if self._stopping:
-                break
+                return
             if self._expected:
                 self._expected = False
                 continue
@@ -89,6 +88,22 @@ class Running:
             self.say(f"{self.part.name} {_reason(code)}{self._last_words()}; starting again in {delay:.1f} s")
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _live(self) -> int | str:
+        """From start to end, and how it ended."""
+        if self._stopping:
+            return 0
+        greeting = None
+        try:
+            await self._start()
+            greeting = asyncio.create_task(self._greet())
+            code: int = await self.process.wait()
+            return code
+        except OSError as error:
+            return f"cannot be started: {error.strerror or error}"
+        finally:
+            if greeting is not None:
+                greeting.cancel()
 
     async def restart(self) -> None:
         """On purpose: not counted, not delayed."""
@@ -102,8 +117,23 @@ class Running:
         self._set("stopped")
 
     def ready(self) -> None:
+        self.missed = 0
         if self.state != "ready" and not self._stopping:
             self._set("ready")
+
+    def miss(self) -> None:
+        """A health check failed. One may be bad luck on a busy machine; several in a row are shown."""
+        self.missed += 1
+        if self.state == "ready" and self.missed >= MISSES:
+            self._set("not ready")
+
+    async def until_ready(self, seconds: float) -> None:
+        """Raises StackError with its last words when that takes longer."""
+        deadline = time.monotonic() + seconds
+        while self.state != "ready":
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.part.name} is not ready after {seconds:.0f} s{self._last_words()}")
+            await asyncio.sleep(0.02)
 
     async def _start(self) -> None:
         part = self.part
@@ -113,8 +143,15 @@ class Running:
         else:
             self.process = await self._spawn()
         self.changed()
-        if part.after is not None:
-            await part.after()
+
+    async def _greet(self) -> None:
+        if self.part.greet is not None:
+            try:
+                await self.part.greet()
+            except StackError as error:
+                self.say(f"{self.part.name}: {error}")
+            else:
+                self.ready()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         part = self.part
@@ -132,10 +169,6 @@ class Running:
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )
-
-    async def _wait(self) -> int:
-        code: int = await self.process.wait()
-        return code
 
     async def _end(self) -> None:
         process = self.process
@@ -161,6 +194,42 @@ class Running:
         except OSError:
             return ""
         return f" ({lines[-1][:300]})" if lines else ""
+
+
+async def run_tool(
+    command: Sequence[str], *, cwd: Path, user: str | None = None, seconds: float = 600
+) -> tuple[int, str]:
+    """A program that ends by itself: its code and what it said.
+
+    It is ended with the caller, so that Ctrl-C waits for nothing. Raises StackError after `seconds`.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        preexec_fn=die_with_parent,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            said, _ = await process.communicate()
+    except TimeoutError:
+        raise StackError(f"{Path(command[0]).name} did not end within {seconds:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return process.returncode or 0, said.decode(errors="replace").strip()
+
+
+def last_line(text: str) -> str:
+    return text.splitlines()[-1] if text else "no reason given"
 
 
 def die_with_parent() -> None:

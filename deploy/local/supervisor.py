@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -15,11 +16,15 @@ import psutil
 
 from deploy.local import kafka, migrations, postgres
 from deploy.local.forks import Nursery
+from deploy.local.hold import held
 from deploy.local.home import SERVICES, Home, StackError
 from deploy.local.parts import ADMIN, ROOT, Addresses, Ports, service_parts
-from deploy.local.process import Part, Running, is_alive, kill_orphans
+from deploy.local.process import Part, Running, kill_orphans
 
 READY_WITHIN = 90.0  # seconds; a first start on a slow machine takes its time
+HOPELESS = 6  # failed starts of a part before the first time everything was ready
+LOOK = 0.1  # seconds between health checks until ready
+LOOK_AGAIN = 3.0  # and from then on
 USES_BROKER = {f"{service}:worker" for service in SERVICES}
 
 
@@ -36,7 +41,7 @@ class Supervisor:
         self._say = say
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._nursery = Nursery(home.log("nursery"), ROOT)
+        self._http: aiohttp.ClientSession | None = None
         self._ready = False
         self._begun = time.monotonic()
         self._created = psutil.Process().create_time()
@@ -44,7 +49,14 @@ class Supervisor:
     async def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises StackError when the stack cannot be started."""
         self._home.prepare()
-        refuse_second(self._home)
+        with held(self._home):
+            state = self._home.read_state()
+            if state is not None:  # of a supervisor that was killed
+                kill_orphans(state["services"])
+            await self._run()
+
+    async def _run(self) -> None:
+        self._nursery = Nursery(self._home.log("nursery"), ROOT)
         self._secrets = self._home.secrets()
         self._ports = Ports(self._home, self._port)
         self._addresses = Addresses(self._home, self._ports, self._secrets, self._postgres_dsn)
@@ -82,7 +94,8 @@ class Supervisor:
     async def _start_database(self) -> None:
         if self._postgres_dsn is None:
             cluster = postgres.Cluster(self._home, self._ports["postgres"], self._secrets["postgres"])
-            await asyncio.to_thread(cluster.initialise)
+            await cluster.initialise()
+            dsn = cluster.dsn()
             part = Part(
                 name="postgres",
                 command=cluster.command,
@@ -92,11 +105,9 @@ class Supervisor:
                 port=self._ports["postgres"],
                 user=cluster.user,
                 stop_signal=signal.SIGINT,  # its fast shutdown
+                greet=partial(postgres.wait_until_up, dsn),
             )
-            running = self._launch(part)
-            dsn = cluster.dsn()
-            await postgres.wait_until_up(dsn)
-            running.ready()
+            await self._launch(part).until_ready(READY_WITHIN)
         else:
             dsn = self._postgres_dsn
             await postgres.wait_until_up(dsn)
@@ -106,14 +117,17 @@ class Supervisor:
         self._say("postgres ready" + (f" (migrated: {', '.join(behind)})" if behind else ""))
 
     async def _start_broker(self) -> None:
+        greet: Callable[[], Awaitable[None]]
         if self._broker == "kafka":
             node = kafka.Kafka(self._home, self._ports["kafka"], self._ports["kafka_controller"])
-            await asyncio.to_thread(node.prepare, self._say)
+            await node.prepare(self._say)
             command, address = node.command, node.address
+            greet = partial(kafka.create_topics, address)
         else:
             file = self._home.path / "run" / "broker"
             file.unlink(missing_ok=True)
             command, address = [*kafka.EMBEDDED, str(file)], ""
+            greet = self._embedded_started
         part = Part(
             name="broker",
             command=command,
@@ -121,17 +135,10 @@ class Supervisor:
             log=self._home.log("broker"),
             cwd=ROOT,
             port=self._ports["kafka"] if address else None,
+            greet=greet,
         )
-        if not address:
-            part.after = self._embedded_started
-        running = self._launch(part)
-        if address:
-            await kafka.create_topics(address)
-            self._addresses.kafka = address
-        else:
-            while not self._addresses.kafka:
-                await asyncio.sleep(0.02)
-        running.ready()
+        self._addresses.kafka = address
+        await self._launch(part).until_ready(READY_WITHIN)
         kind = "Apache Kafka " + kafka.VERSION if self._broker == "kafka" else "embedded (librdkafka's, in memory)"
         self._say(f"broker ready: {kind} at {self._addresses.kafka}")
 
@@ -149,9 +156,8 @@ class Supervisor:
             return
         self._addresses.kafka = address
         if before:
-            for running in self._running:
-                if running.part.name in USES_BROKER:
-                    await running.restart()
+            dependants = [running for running in self._running if running.part.name in USES_BROKER]
+            await asyncio.gather(*(running.restart() for running in dependants))
 
     def _launch(self, part: Part) -> Running:
         running = Running(part, self._say, self._save)
@@ -160,10 +166,8 @@ class Supervisor:
         return running
 
     async def _wait_ready(self, services: list[Running]) -> None:
-        timeout = aiohttp.ClientTimeout(total=4)
-        session = await self._session(timeout)
-        watches = [asyncio.create_task(self._watch(session, running)) for running in services]
-        self._tasks += watches
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=4))
+        self._tasks += [asyncio.create_task(self._watch(self._http, running)) for running in services]
         deadline = time.monotonic() + READY_WITHIN
         while waiting := [running for running in services if running.state != "ready"]:
             if time.monotonic() > deadline:
@@ -171,28 +175,30 @@ class Supervisor:
                 raise StackError(f"not ready after {READY_WITHIN:.0f} s: {names}; see `stowage logs`")
             await asyncio.sleep(0.05)
 
-    async def _session(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
-        self._http = aiohttp.ClientSession(timeout=timeout)
-        return self._http
-
     async def _watch(self, session: aiohttp.ClientSession, running: Running) -> None:
-        """Asks until it is ready, and again after each start."""
+        """Asks until it is ready, then now and then whether it still is."""
         while True:
-            if running.state == "ready":
-                await asyncio.sleep(0.5)
-                continue
+            healthy = False
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with session.get(str(running.part.health)) as answer:
-                    if answer.status == 200 and running.pid is not None:
-                        if not self._ready:
-                            self._say(f"{running.part.name} ready")
-                        running.ready()
-            await asyncio.sleep(0.1)
+                    healthy = answer.status == 200 and running.pid is not None
+            if not healthy:
+                running.miss()
+            elif running.state != "ready":
+                if not self._ready:
+                    self._say(f"{running.part.name} ready")
+                running.ready()
+            else:
+                running.missed = 0
+            for _ in range(round(LOOK_AGAIN / LOOK)):
+                await asyncio.sleep(LOOK)
+                if running.state != "ready":
+                    break
 
     async def _stop(self) -> None:
         self._ready = False
-        if http := getattr(self, "_http", None):
-            await http.close()
+        if self._http is not None:
+            await self._http.close()
         first = [running for running in self._running if running.part.name not in {"postgres", "broker"}]
         await asyncio.gather(*(running.stop() for running in first))
         await asyncio.gather(*(running.stop() for running in self._running if running not in first))
@@ -215,7 +221,7 @@ class Supervisor:
         }
         return {
             "url": ports.url("gateway"),
-            "ready": self._ready,
+            "ready": self._ready and all(running.state == "ready" for running in self._running),
             "home": str(self._home.path.resolve()),
             "broker": self._broker,
             **databases,
@@ -229,16 +235,6 @@ class Supervisor:
             "pid": os.getpid(),
             "created": self._created,
         }
-
-
-def refuse_second(home: Home) -> None:
-    """Raises StackError when this home's stack runs already; ends what a killed supervisor left behind."""
-    state = home.read_state()
-    if state is None:
-        return
-    if is_alive(state.get("pid"), state.get("created")) and state["pid"] != os.getpid():
-        raise StackError(f"a stack already runs in {home.path}: {state['url']} (pid {state['pid']})")
-    kill_orphans(state.get("services", []))
 
 
 def say(line: str) -> None:

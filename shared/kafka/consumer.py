@@ -20,6 +20,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 from prometheus_client import Counter, Histogram
 
+from shared import faults
 from shared.db import Database, savepoint
 from shared.errors import UpstreamError
 from shared.kafka import offsets
@@ -209,6 +210,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                     raise _GapsFound(chosen.gaps)
                 bad = batch.failed + chosen.failed + await self._apply_all(connection, chosen, singly=singly)
                 self._judge(batch, bad)
+                faults.reach(f"{self.group}.batch")
                 await chosen.store(connection)
                 await self._dead.insert(connection, bad)
         except _GapsFound as found:

@@ -64,10 +64,6 @@ class Sessions:
             await repository.end(session.id, "logout", self._clock.now())
             return session.id
 
-    async def forget_expired(self) -> None:
-        async with self._database.transaction() as connection:
-            await SessionRepository(connection).delete_expired(self._clock.now())
-
     async def _rotate(self, repository: SessionRepository, token: str, grace: timedelta) -> Tokens | None:
         digest, successor = rules.digest(token), rules.successor_of(token, self._key)
         session = await repository.lock_of_token(digest)

@@ -88,7 +88,8 @@ async def get_file(file_id: UUID, tenant: Tenant, services: Services) -> FileOut
     return FileOut.of(await services.files.get(tenant, file_id))
 
 
-@router.api_route("/files/{file_id}/content", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/files/{file_id}/content", include_in_schema=False)
+@router.get("/files/{file_id}/content", response_class=Response)
 async def get_content(file_id: UUID, request: Request, tenant: Tenant, services: Services) -> Response:
     """The bytes; understands `Range`, `If-None-Match` and `If-Range`."""
     file = await services.files.get(tenant, file_id)

@@ -12,7 +12,8 @@ from services.upload.files import content
 router = APIRouter(prefix="/api/storage", tags=["storage"])
 
 
-@router.api_route("/signed/{tenant_id}/{file_id}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/signed/{tenant_id}/{file_id}", include_in_schema=False)
+@router.get("/signed/{tenant_id}/{file_id}", response_class=Response)
 async def get_signed(
     tenant_id: str,
     file_id: str,

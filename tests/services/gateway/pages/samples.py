@@ -29,7 +29,8 @@ FILES = orjson.dumps(
 
 def _plan(code: str, price: str | None, **entitlements: object) -> dict[str, object]:
     return {
-        "code": code, "name": code.capitalize(), "price": price, "currency": "EUR" if price else None, "interval": "month" if price else None,
+        "code": code, "name": code.capitalize(), "price": price,
+        "currency": "EUR" if price else None, "interval": "month" if price else None,
         "current": False, "entitlements": entitlements,
     }  # fmt: skip
 

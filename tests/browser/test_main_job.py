@@ -1,0 +1,104 @@
+"""The main job with a mouse: sign up, upload, watch the bar, be refused, pay, go on; and without JavaScript."""
+
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.conftest import SIZES
+from tests.fixtures.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+MB = 1024 * 1024
+
+
+async def sign_up(page: Page, stack: Stack) -> str:
+    email = f"bea-{secrets.token_hex(4)}@example.com"
+    await page.goto(stack.url)
+    form = page.locator("form[action='/signup']")
+    await form.get_by_label("Your name").fill("Bea Browser")
+    await form.get_by_label("E-mail").fill(email)
+    await form.get_by_label("Password").fill(secrets.token_urlsafe(12))
+    await form.get_by_role("button").click()
+    await page.wait_for_url("**/app*")
+    return email
+
+
+async def choose(page: Page, name: str, size: int) -> None:
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": secrets.token_bytes(size)}
+    await page.locator("form#upload input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_pages_look_finished(browser: Browser, stack: Stack, shots: Path, size: str, scheme: str) -> None:
+    """Nothing overflows sideways, nothing fails to load, nothing is said on the console."""
+    context = await browser.new_context(viewport=SIZES[size], color_scheme=scheme)  # type: ignore[arg-type]
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None
+    )
+    page.on(
+        "requestfailed", lambda request: complaints.append(request.url) if "/api/events" not in request.url else None
+    )
+    await page.goto(stack.url)
+    await page.screenshot(path=shots / f"home-{size}-{scheme}.png", full_page=True)
+    await sign_up(page, stack)
+    await choose(page, "harbour plan.pdf", 3 * MB)
+    await expect(page.locator("#file-list")).to_contain_text("harbour plan.pdf", timeout=15_000)
+    for name, path in (("app", "/app"), ("plans", "/app/plans")):
+        await page.goto(f"{stack.url}{path}")
+        await page.screenshot(path=shots / f"{name}-{size}-{scheme}.png", full_page=True)
+        wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{path} is {wide} px too wide"
+    assert complaints == []
+    await context.close()
+
+
+async def test_the_bar_follows_and_the_upgrade_works(browser: Browser, stack: Stack, shots: Path) -> None:
+    page = await browser.new_page(viewport=SIZES["desk"])
+    await sign_up(page, stack)
+    usage, used = page.locator("#usage"), page.locator("[data-show=used]")
+    await choose(page, "first.bin", 40 * MB)
+    await expect(used).to_have_text("40 MB", timeout=20_000)
+    await choose(page, "second.bin", 45 * MB)
+    await expect(used).to_have_text("85 MB", timeout=20_000)
+    await expect(usage).to_have_attribute("data-level", re.compile("warn"))
+    await expect(page.locator("#notes")).to_contain_text("80 %", timeout=15_000)
+    await page.screenshot(path=shots / "app-warning.png", full_page=True)
+    await choose(page, "third.bin", 15 * MB)
+    await expect(used).to_have_text("100 MB", timeout=20_000)
+    await expect(usage).to_have_attribute("data-level", re.compile("full"))
+    await expect(page.get_by_role("alert").filter(has_text="full")).to_be_visible()
+    await page.screenshot(path=shots / "app-full.png", full_page=True)
+    await choose(page, "too-much.bin", 1 * MB)
+    await expect(page.locator("#transfers")).to_contain_text(re.compile("fit|full", re.IGNORECASE), timeout=15_000)
+    await page.get_by_role("button", name="Upgrade to Pro").click()
+    await page.get_by_role("button", name=re.compile("^Pay 3.00 EUR")).click()
+    await page.wait_for_url(f"{stack.url}/**")
+    await expect(page.locator("body")).to_contain_text("Pro", timeout=15_000)
+    await page.goto(f"{stack.url}/app")
+    await expect(page.locator("[data-show=limit]")).to_have_text("10 GB", timeout=15_000)
+    await choose(page, "fits-now.bin", 1 * MB)
+    await expect(used).to_have_text("101 MB", timeout=20_000)
+    await page.context.close()
+
+
+async def test_it_works_without_javascript(browser: Browser, stack: Stack) -> None:
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await sign_up(page, stack)
+    await choose(page, "plain form.txt", 2 * MB)
+    await page.locator("form#upload button[type=submit]").click()
+    await expect(page.locator("#file-list")).to_contain_text("plain form.txt")
+    await expect(page.locator("[data-show=used]")).to_have_text("2 MB")
+    await page.get_by_role("button", name="Delete plain form.txt").click()
+    await expect(page.locator("#file-list")).not_to_contain_text("plain form.txt")
+    await expect(page.locator("[data-show=used]")).to_have_text("0 Bytes")
+    await page.get_by_role("button", name="Upgrade to Pro").click()
+    await page.get_by_role("button", name=re.compile("^Pay 3.00 EUR")).click()
+    await page.wait_for_url(f"{stack.url}/**")
+    await context.close()

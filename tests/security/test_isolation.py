@@ -1,0 +1,189 @@
+"""Every route of every service, called with another tenant's ids. The list comes from the OpenAPI documents, so a new
+route is tested before anybody thinks of it; one whose parameters nobody has described here fails the build.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from deploy.local.demo.client import Person
+from tests.fixtures.stack import ROOT, Stack, person
+
+DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())
+OPERATIONS = [
+    (method.upper(), path)
+    for path, item in sorted(DOCUMENT["paths"].items())
+    for method in item
+    if method in {"get", "post", "put", "patch", "delete", "head"}
+]
+
+# The same for everybody, or the caller's own by construction: nothing in the request names a tenant or its things.
+OWN = {
+    "/api/auth/signup",
+    "/api/auth/login",
+    "/api/auth/refresh",
+    "/api/auth/logout",
+    "/api/me",
+    "/api/tenants",
+    "/api/plans",
+    "/api/subscription",
+    "/api/storage/quota",
+    "/api/storage/files",
+    "/api/storage/upload",
+    "/api/usage/summary",
+    "/api/usage/alerts",
+    "/api/usage/thresholds",
+    "/api/usage/proof",
+    "/api/notifications",
+    "/api/events",
+    "/.well-known/jwks.json",
+    "/api/payments/callback",  # signed by the provider, not by a person
+}
+BODIES: dict[str, Any] = {
+    "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
+}
+
+
+async def things_of(victim: Person) -> dict[str, str]:
+    """Real ids of everything a tenant can have, by the name of the path parameter."""
+    made = (await victim.upload("private.txt", b"private", "documents")).expect(201, "upload")
+    slug = victim.tenant["slug"]
+    body = {"plan": "pro", "method": "credit_card"}
+    payment = (await victim.call("POST", f"/api/payments/{slug}/initiate", body)).expect(201, "payment")
+    return {
+        "file_id": made["file_id"],
+        "tenant_id": victim.tenant["id"],
+        "team_slug": slug,
+        "slug": slug,
+        "payment_id": payment["payment_id"],
+        "file_path": made["file_path"],
+        "notification_id": str(uuid4()),
+    }
+
+
+def unknown_of(things: dict[str, str]) -> dict[str, str]:
+    """Ids of the same shape that nobody has."""
+    return {name: str(uuid4()) if len(value) == 36 else f"unknown-{uuid4().hex[:8]}" for name, value in things.items()}
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
+async def test_another_tenants_things_do_not_exist(
+    stack: Stack, http: aiohttp.ClientSession, method: str, path: str
+) -> None:
+    parameters = re.findall(r"{(\w+)}", path)
+    if not parameters and path != "/api/storage/file":
+        assert path in OWN, f"{method} {path} takes no id: say in OWN why it cannot reach another tenant"
+        return
+    victim, stranger = await person(stack, http), await person(stack, http)
+    things = await things_of(victim)
+    assert set(parameters) <= set(things), f"say in things_of what {parameters} of {path} may be"
+    answers = []
+    for ids in (things, unknown_of(things)):
+        body = {"file_path": ids["file_path"]} if path == "/api/storage/file" else BODIES.get(path)
+        target = path.format(**ids)
+        if "signed" in path:
+            target += "?expires=9999999999&signature=" + "A" * 43
+        answer = await stranger.call(method, target, body)
+        answers.append((answer.status, _without_trace(answer.body)))
+    foreign, unknown = answers
+    assert foreign[0] == (403 if "signed" in path else 404), foreign
+    assert foreign == unknown, "a stranger can tell that it exists"
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
+async def test_without_credentials_only_the_public_answers(
+    stack: Stack, http: aiohttp.ClientSession, method: str, path: str
+) -> None:
+    public = {
+        "/api/auth/signup",
+        "/api/auth/login",
+        "/api/auth/refresh",
+        "/api/auth/logout",
+        "/api/plans",
+        "/api/payments/callback",
+        "/.well-known/jwks.json",
+        "/api/storage/signed/{tenant_id}/{file_id}",
+    }
+    if path in public:
+        return
+    nobody = Person(stack.url, http)
+    target = re.sub(r"{\w+}", str(uuid4()), path)
+    answer = await nobody.call(method, target, {} if method == "POST" else None)
+    assert answer.status == 401, f"{method} {path} answered {answer.status}"
+    if method != "HEAD":
+        assert answer.body["code"] == "unauthorized"
+
+
+async def test_services_refuse_whoever_brings_no_internal_token(stack: Stack, http: aiohttp.ClientSession) -> None:
+    ada = await person(stack, http)
+    for name in ("upload", "usage", "billing"):
+        url = f"http://127.0.0.1:{stack.service(name)['port']}"
+        for headers in ({}, {"Authorization": f"Bearer {ada.token}"}, {"stowage-internal": ada.token}):
+            async with http.get(f"{url}/api/storage/quota", headers=headers) as answer:
+                assert answer.status == 401
+                assert (await answer.json())["code"] == "internal_token_required"
+
+
+async def test_internal_routes_are_not_behind_the_door(stack: Stack, http: aiohttp.ClientSession) -> None:
+    ada = await person(stack, http)
+    for path in (
+        f"/internal/entitlements/{ada.tenant['id']}",
+        f"/internal/outbox/files.v1/{ada.tenant['id']}",
+        f"/internal/ledger/{ada.tenant['id']}/proof",
+        f"/internal/usage/{ada.tenant['id']}/wait",
+        f"/internal/tenants/{ada.tenant['id']}",
+        "/api/storage/../../internal/outbox/files.v1/x",
+        "/api/storage/%2e%2e/%2e%2e/internal/x",
+    ):
+        answer = await ada.call("GET", path)
+        assert answer.status in {400, 404}, f"{path}: {answer.status}"
+
+
+@pytest.mark.parametrize("service", ["gateway", "upload", "usage", "billing"])
+async def test_the_app_role_sees_one_tenant_and_cannot_get_around_it(
+    stack: Stack, http: aiohttp.ClientSession, service: str
+) -> None:
+    """Raw SQL with the service's own role, table by table, straight from the catalogue."""
+    import asyncpg
+
+    ada = await person(stack, http)
+    await things_of(ada)
+    tables = await stack.query(
+        service,
+        "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+        "WHERE c.relkind = 'r' AND c.relforcerowsecurity",
+    )
+    assert tables
+    connection: Any = await asyncpg.connect(stack.dsn(service, "app"))
+    try:
+        for (table,) in tables:
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, f"{table} without a tenant"
+            async with connection.transaction():
+                await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(uuid4()))
+                assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0, f"{table} as a stranger"
+        for statement in (
+            "SET ROLE postgres",
+            "ALTER TABLE alembic_version DISABLE ROW LEVEL SECURITY",
+            "CREATE ROLE x SUPERUSER",
+        ):
+            with pytest.raises(asyncpg.PostgresError):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _without_trace(body: Any) -> Any:
+    """What is left when the trace and the asked-for id are taken out."""
+    if isinstance(body, dict):
+        return {key: value for key, value in body.items() if key != "trace_id"}
+    return body
+
+
+def test_the_document_is_there() -> None:
+    assert len(OPERATIONS) > 25
+    assert Path(ROOT / "docs" / "openapi.json").exists()

@@ -1,0 +1,95 @@
+"""Callbacks and answers that never came."""
+
+from datetime import timedelta
+
+from services.billing.payments.rules import next_check
+from tests.fixtures.postgres import query
+from tests.services.billing.world import Team, World
+
+
+async def due(world: World) -> None:
+    await query(world.dsn.worker, "UPDATE payment SET next_check_at = now()")
+
+
+async def test_a_lost_callback_is_found(world: World) -> None:
+    team = Team()
+    payment = await world.started(team)
+    await world.behave(never=True)
+    await world.press(payment)
+    await world.janitor.run()
+    assert (await world.status(team, payment))["status"] == "pending", "not asked before its time"
+    await due(world)
+    await world.janitor.run()
+    await world.janitor.run()
+    assert (await world.status(team, payment))["status"] == "completed"
+    assert (await world.subscription(team))["version"] == 2
+    rows = await query(world.dsn.worker, "SELECT source, to_status FROM payment_transition")
+    assert [tuple(row) for row in rows] == [("janitor", "completed")]
+    async with world.http.post(f"{world.sandbox}/sandbox/redeliver/{payment['external_payment_id']}"):
+        pass
+    seen = await world.until(team, payment, lambda p: len(p["callbacks"]) == 2)
+    assert [c["verdict"] for c in seen["callbacks"]] == ["ignored", "ignored"], "found, and then delivered after all"
+    assert (await world.subscription(team))["version"] == 2
+
+
+async def test_it_asks_ever_more_rarely(world: World) -> None:
+    await world.started(Team())
+    waits = []
+    for _ in range(3):
+        await due(world)
+        await world.janitor.run()
+        (row,) = await query(world.dsn.worker, "SELECT next_check_at - now() AS wait, checks, status FROM payment")
+        waits.append(round(row["wait"].total_seconds()))
+    assert (waits, row["checks"], row["status"]) == ([10, 20, 40], 3, "pending")
+    assert next_check(5, 1000) == timedelta(hours=1)
+
+
+async def test_the_answer_was_lost(world: World) -> None:
+    """The provider knows the payment and we do not know its id there: the same order brings it back."""
+    team = Team()
+    payment = await world.started(team)
+    await world.behave(never=True)
+    await world.press(payment)
+    await query(world.dsn.worker, "UPDATE payment SET external_id = NULL, payment_url = NULL")
+    await due(world)
+    await world.janitor.run()
+    seen = await world.status(team, payment)
+    assert (seen["status"], seen["external_payment_id"]) == ("completed", payment["external_payment_id"])
+
+
+async def test_the_provider_is_away(world: World) -> None:
+    """Nothing is concluded from silence, and one payment's trouble is not another's."""
+    first, second = Team(), Team(slug="bob")
+    lost, paid = await world.started(first), await world.started(second)
+    await world.behave(never=True)
+    await world.press(paid)
+    await query(
+        world.dsn.worker,
+        "UPDATE payment SET external_id = 'sbx_unknown' WHERE external_id = $1",
+        lost["external_payment_id"],
+    )
+    await due(world)
+    await world.janitor.run()
+    assert (await world.status(first, lost))["status"] == "pending"
+    assert (await world.status(second, paid))["status"] == "completed"
+
+
+async def test_cancelling_what_the_provider_does_not_know(world: World) -> None:
+    team = Team()
+    payment = await world.started(team)
+    await query(world.dsn.worker, "UPDATE payment SET external_id = 'sbx_unknown'")
+    status, body = await world.call("POST", f"/api/payments/{payment['payment_id']}/cancel", who=team.principal)
+    assert (status, body["status"]) == (200, "cancelled")
+
+
+async def test_a_status_over_another_amount_changes_nothing(world: World) -> None:
+    team = Team()
+    payment = await world.started(team)
+    await world.behave(never=True)
+    await world.press(payment)
+    await query(world.dsn.worker, "UPDATE payment SET amount = 301")
+    await due(world)
+    await world.janitor.run()
+    assert (await world.status(team, payment))["status"] == "pending"
+    status, body = await world.call("POST", f"/api/payments/{payment['payment_id']}/cancel", who=team.principal)
+    assert (status, body["code"]) == (503, "provider_unavailable")

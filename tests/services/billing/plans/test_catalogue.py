@@ -1,0 +1,105 @@
+"""Plans as files: what is wrong is said in one line, and what was sold never changes."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.billing.catalogue.loader import FOLDER, CatalogueError, load
+from services.billing.plans import repository
+from shared.db import Database
+from shared.db.migrate import ROOT
+from tests.fixtures.postgres import ServiceDatabase, query
+
+
+def folder(path: Path, change: Callable[[str], str] = lambda text: text, name: str = "pro") -> Path:
+    """A copy of the catalogue with one file changed."""
+    for source in FOLDER.glob("*.yaml"):
+        text = source.read_text()
+        (path / source.name).write_text(change(text) if source.stem == name else text)
+    return path
+
+
+def test_the_catalogue_is_in_order() -> None:
+    catalogue = load()
+    assert sorted(catalogue.plans) == ["free", "pro"]
+    assert catalogue.default.code == "free"
+    price = catalogue.plans["pro"].price
+    assert price is not None
+    assert (price.money.amount, price.money.text, price.currency, price.interval) == (300, "3.00", "EUR", "month")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"3.00"', '"3.001"', "pro.yaml:4: price: "),
+        ('"3.00"', '"0"', "more than nothing"),
+        ('"3.00"', "3.00", "pro.yaml:4: amount: "),
+        ("EUR", "euro", "pro.yaml:4: price: "),
+        ("month }", "week }", "pro.yaml:4: interval: "),
+        ("cpu: 4", "cpu: many", "pro.yaml:9: cpu: "),
+        ("cpu: 4", "cpus: 4", "cpu"),
+        ("version: 1", "version: 0", "pro.yaml:2: version: "),
+        ("name: Pro", "name: Pro\n  bad: [", "not YAML"),
+        ("code: pro", "code: Pro Plan", "pro.yaml:1: code: "),
+        ("name: Pro", "name: Pro\ndefault: true", "exactly one default plan"),
+        ("code: pro", "code: free", "free"),
+    ],
+)
+def test_one_line_says_what_is_wrong(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(CatalogueError) as raised:
+        load(folder(tmp_path, lambda text: text.replace(old, new, 1)))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_nothing_is_no_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="exactly one default plan"):
+        load(tmp_path)
+
+
+async def test_what_was_sold_says_the_same_for_ever(billing_db: ServiceDatabase, tmp_path: Path) -> None:
+    async with Database(billing_db.app) as database:
+        for _ in range(2):
+            async with database.transaction() as connection:
+                await repository.register(connection, load())
+        dearer = load(folder(tmp_path, lambda text: text.replace('"3.00"', '"4.00"')))
+        with pytest.raises(CatalogueError, match="plan pro version 1 was changed in place"):
+            async with database.transaction() as connection:
+                await repository.register(connection, dearer)
+        newer = load(
+            folder(tmp_path, lambda text: text.replace('"3.00"', '"4.00"').replace("version: 1", "version: 2"))
+        )
+        async with database.transaction() as connection:
+            await repository.register(connection, newer)
+            old, new = [await repository.get(connection, "pro", version) for version in (1, 2)]
+    assert (old.price, new.price) == (load().plans["pro"].price, newer.plans["pro"].price)
+
+
+@pytest.mark.parametrize("process", ["main", "worker"])
+async def test_a_process_refuses_to_start_with_one_line(billing_db: ServiceDatabase, process: str) -> None:
+    sql = "INSERT INTO plan (code, version, name, digest, definition) VALUES ('pro', 1, 'Pro', 'other', '{}')"
+    await query(billing_db.app, sql)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MODE": "local",
+        "PORT": "0",
+        "DATABASE_URL": billing_db.app if process == "main" else billing_db.worker,
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "INTERNAL_SECRET": "0" * 32,
+        "BASE_URL": "http://127.0.0.1:1",
+        "PAYMENT_BACKEND_URL": "http://127.0.0.1:1",
+        "PAYMENT_API_KEY": "0" * 32,
+        "PAYMENT_SIGNING_SECRETS": "whsec_" + "A" * 32,
+    }
+    command = [sys.executable, "-m", f"services.billing.{process}"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == os.EX_CONFIG
+    line = "billing: plan pro version 1 was changed in place: give it a new version\n"
+    assert (done.stderr, done.stdout) == (line, "")
