@@ -1,4 +1,4 @@
-"""`python -m deploy.check_lock`: a fresh clone needs nothing but requirements.lock, and that file names no address."""
+"""A fresh clone needs nothing that is not in requirements.lock, and that file names no address."""
 
 import ast
 import re

@@ -1,13 +1,14 @@
-"""`python -m deploy.docker.secrets [FOLDER]`: secrets for docker-compose.yml, made once, in a folder of the owner's alone.
+"""`python -m deploy.docker.secrets [FOLDER]`: secrets for docker-compose.yml, made once, for the owner's eyes alone.
 
-`docker compose --env-file .stowage/compose/environment up` reads them.
+`docker compose --env-file .stowage/compose/environment up` reads them. What is there already is kept.
 """
 
-import os
 import sys
+from base64 import b64encode
 from pathlib import Path
+from secrets import token_bytes, token_urlsafe
 
-from deploy.local.home import ROLES, SERVICES, ed25519, token, webhook_key, write_private
+from deploy.local.home import ROLES, SERVICES, ed25519, write_private
 
 NAMES = (
     "POSTGRES_PASSWORD",
@@ -19,3 +20,29 @@ NAMES = (
     "ADMIN_PASSWORD",
     "GRAFANA_PASSWORD",
 )
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".stowage/compose")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    file = folder / "environment"
+    known = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
+    values = {name: known.get(name) or _make(name) for name in NAMES}
+    values["JWT_KEY_FILE"] = str((folder / "jwt.pem").resolve())
+    write_private(file, "".join(f"{name}={value}\n" for name, value in values.items()))
+    key = folder / "jwt.pem"
+    if not key.exists():
+        write_private(key, ed25519())
+        # Mounted as it is, and the gateway there is another user; on this side the folder keeps others out.
+        key.chmod(0o644)
+    print(file)  # noqa: T201 - this is a command
+
+
+def _make(name: str) -> str:
+    # 36 random bytes, in characters that need no quoting in an address or in SQL.
+    return "whsec_" + b64encode(token_bytes(32)).decode() if name == "PAYMENT_SIGNING_SECRETS" else token_urlsafe(36)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,6 +37,23 @@ class PaymentOpen(DomainError):
         )
 
 
+class BodyIncomplete(DomainError):
+    """Nobody is left to read it."""
+
+    def __init__(self) -> None:
+        super().__init__("body_incomplete", 400, "The connection ended before the body.")
+
+
+class BodyTooLarge(DomainError):
+    def __init__(self) -> None:
+        super().__init__("body_too_large", 413, "A callback has at most 64 KiB.")
+
+
+class ForeignReturnUrl(DomainError):
+    def __init__(self) -> None:
+        super().__init__("foreign_return_url", 422, "The payer can only come back to this site.")
+
+
 class NotCancellable(DomainError):
     def __init__(self, status: str) -> None:
         super().__init__("payment_not_open", 409, f"The payment is {status}.")

@@ -12,7 +12,7 @@ from services.billing.payments.callbacks import CallbackIntake
 from services.billing.plans import routes as plans
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
-from services.billing.wiring import CALLBACKS, STREAMS, build_core, register_catalogue
+from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.http import create_app, serve
 from shared.http.idempotency import Idempotency
 from shared.outbox import Wake
@@ -27,8 +27,10 @@ def create(settings: Settings) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with core.database:
             await register_catalogue(core)
-            yield
-            await core.provider.close()
+            try:
+                yield
+            finally:
+                await core.provider.close()
 
     app = create_app(
         settings,
@@ -45,4 +47,6 @@ def create(settings: Settings) -> FastAPI:
 
 
 if __name__ == "__main__":
-    serve(create, load(Settings))
+    told = load(Settings)
+    check_catalogue(told)
+    serve(create, told)

@@ -1,6 +1,8 @@
+import base64
+import binascii
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.settings import ServiceSettings
 
@@ -12,10 +14,24 @@ class Settings(ServiceSettings):
     base_url: str
     payment_backend_url: str
     payment_api_key: str = Field(min_length=16)
-    payment_signing_secrets: str = Field(min_length=32)  # newest first, separated by commas, while keys rotate
-    provider_seconds: float = 10  # for the provider to answer
-    janitor_seconds: float = 5  # before the provider is first asked about an open payment; doubles each time
+    payment_signing_secrets: str  # newest first, separated by commas, while keys rotate
+    provider_seconds: float = Field(default=10, gt=0)  # for the provider to answer
+    # Before the provider is first asked about an open payment; doubles each time.
+    janitor_seconds: float = Field(default=5, gt=0)
 
     @property
     def signing_secrets(self) -> list[str]:
         return [part.strip() for part in self.payment_signing_secrets.split(",")]
+
+    @field_validator("payment_signing_secrets")
+    @classmethod
+    def _are_keys(cls, value: str) -> str:
+        # An empty one, left by a comma too many, would be a key everybody knows.
+        for part in value.split(","):
+            try:
+                key = base64.b64decode(part.strip().removeprefix("whsec_"), validate=True)
+            except binascii.Error:
+                key = b""
+            if len(key) < 24:
+                raise ValueError("wanted: whsec_ and base64 of 24 or more random bytes, several separated by commas")
+        return value

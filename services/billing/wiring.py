@@ -1,10 +1,14 @@
 """What both processes of `billing` are built from."""
 
+import asyncio
+import os
+import sys
 from dataclasses import dataclass
 
-from services.billing.catalogue.loader import Catalogue, load
+from services.billing.catalogue.loader import Catalogue, CatalogueError, load
 from services.billing.payments.provider import ExternalBackend
 from services.billing.payments.service import PaymentService
+from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
 from services.billing.settings import Settings
 from services.billing.subscriptions.service import SubscriptionService
@@ -23,6 +27,7 @@ class Core:
     clock: SystemClock
     provider: ExternalBackend
     subscriptions: SubscriptionService
+    settlement: Settlement
     payments: PaymentService
     wake: Wake
 
@@ -34,19 +39,37 @@ def build_core(settings: Settings, application_name: str) -> Core:
     provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
+    settlement = Settlement(subscriptions, clock)
     payments = PaymentService(
         database,
         catalogue,
         subscriptions,
+        settlement,
         provider,
         clock,
         callback_url=f"{settings.base_url.rstrip('/')}/api/payments/callback",
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    return Core(database, catalogue, clock, provider, subscriptions, payments, wake)
+    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake)
 
 
 async def register_catalogue(core: Core) -> None:
+    """Raises CatalogueError when a version that was sold says something else now."""
     async with core.database.transaction() as connection:
         await plans.register(connection, core.catalogue)
+
+
+def check_catalogue(settings: Settings) -> None:
+    """Before anything starts: ends the process with one line when the plans are not in order."""
+    try:
+        asyncio.run(_register(settings))
+    except CatalogueError as error:
+        print(f"billing: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        raise SystemExit(os.EX_CONFIG) from None
+
+
+async def _register(settings: Settings) -> None:
+    core = build_core(settings, "billing-catalogue")
+    async with core.database:
+        await register_catalogue(core)

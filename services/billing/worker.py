@@ -1,25 +1,41 @@
 """Callbacks worked off, open payments asked about, events published: `python -m services.billing.worker`."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.billing.payments.callbacks import CallbackWorker
-from services.billing.payments.service import Janitor
+import asyncpg
+
+from services.billing.payments import inbox
+from services.billing.payments.janitor import Janitor
+from services.billing.payments.processing import CallbackWorker
 from services.billing.settings import Settings
 from services.billing.subscriptions.handlers import TenantHandler
-from services.billing.wiring import CALLBACKS, STREAMS, Core, build_core, register_catalogue
+from services.billing.wiring import CALLBACKS, STREAMS, Core, build_core, check_catalogue, register_catalogue
 from shared.http.idempotency import sweep
 from shared.kafka import EventConsumer, Topic
 from shared.outbox import Listener, Relay
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
+log = logging.getLogger(__name__)
+
+POLL = 1.0  # seconds between looks, should a notice be lost
+
 
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     core = build_core(settings, "billing-worker")
-    callbacks = CallbackWorker(core.database, core.payments, core.clock, core.wake.set)
-    janitor = Janitor(core.database, core.payments, core.provider, core.clock, settings.janitor_seconds)
+    callbacks = CallbackWorker(core.database, core.settlement, core.clock, core.wake.set)
+    janitor = Janitor(
+        core.database,
+        core.payments,
+        core.settlement,
+        core.provider,
+        core.clock,
+        first=settings.janitor_seconds,
+        wake=core.wake.set,
+    )
     relay = Relay(core.database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/billing")
     consumer = EventConsumer(
         group="billing",
@@ -30,25 +46,37 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         on_committed=lambda _records: core.wake.set(),
     )
 
-    async def forget_keys() -> None:
+    async def forget() -> None:
         await sweep(core.database)
+        async with core.database.transaction() as connection:
+            await inbox.sweep(connection, core.clock.now())
 
     async with core.database:
         await register_catalogue(core)
-        yield WorkerParts(
-            tasks=[relay.run, consumer.run, lambda: _work_off(core, callbacks)],
-            jobs=[Job("janitor", 1, janitor.run), Job("idempotency keys", 3600, forget_keys)],
-            checks={"database": core.database.ping, "consumer": consumer.check},
-        )
-        await core.provider.close()
+        try:
+            yield WorkerParts(
+                tasks=[relay.run, consumer.run, lambda: work_off(core, callbacks)],
+                jobs=[Job("janitor", min(1.0, settings.janitor_seconds), janitor.run), Job("forget", 3600, forget)],
+                checks={"database": core.database.ping, "consumer": consumer.check},
+            )
+        finally:
+            await core.provider.close()
 
 
-async def _work_off(core: Core, callbacks: CallbackWorker) -> None:
+async def work_off(core: Core, callbacks: CallbackWorker) -> None:
+    """Until cancelled: at once when a callback was stored, and through a database that is away for a while."""
     async with Listener(core.database.dsn, CALLBACKS) as listener:
         while True:
-            if not await callbacks.work():
-                await listener.wait(1.0)
+            try:
+                decided = await callbacks.work()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("the inbox cannot be read: %s", error)
+                decided = 0
+            if not decided:
+                await listener.wait(POLL)
 
 
 if __name__ == "__main__":
-    run_worker(load(Settings), build)
+    told = load(Settings)
+    check_catalogue(told)
+    run_worker(told, build)

@@ -9,24 +9,35 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from shared.http import problems
-from shared.security import InvalidToken, verify
-from shared.security.internal import HEADER
+from shared.http.edge import HEALTH, Edge, InternalToken
 from shared.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
-HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 MAX_BODY = 1024 * 1024  # bytes of a JSON body; streaming routes say their own
 UNLIMITED_BODY = 2**62
+CHECK_SECONDS = 3.0
 
 Check = Callable[[], Awaitable[Any]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+class Application(FastAPI):
+    """FastAPI, with layers around what it puts outermost itself: its body limit and its answer to a crash."""
+
+    def __init__(self, settings: ServiceSettings, *, public: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+        self._public = public
+
+    def build_middleware_stack(self) -> ASGIApp:
+        inner = super().build_middleware_stack()
+        return Edge(inner if self._public else InternalToken(inner, self._settings))
 
 
 def create_app(
@@ -42,7 +53,9 @@ def create_app(
     """`checks` answer `/readyz`; `public` leaves the question of who is asking to the application itself.
     `middleware` runs when it is known who asks.
     """
-    app = FastAPI(
+    app = Application(
+        settings,
+        public=public,
         title=title,
         version="1.0.0",
         lifespan=lifespan,
@@ -53,6 +66,7 @@ def create_app(
             "metrics": False,
             "logs": False,
             "operation_spans": False,
+            "auto_configure": False,
             "exclude": lambda scope: scope.get("path") in HEALTH,
         },
     )
@@ -62,9 +76,6 @@ def create_app(
     app.include_router(health_router(checks or {}))
     for inner in middleware:
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
-    if not public:
-        app.add_middleware(InternalToken, settings=settings)
-    app.add_middleware(SecurityHeaders)
     return app
 
 
@@ -77,7 +88,9 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/readyz")
     async def ready() -> JSONResponse:
-        failed = [name for name, check in checks.items() if not await _passes(name, check)]
+        # Side by side: the answer must come before whoever asks loses patience.
+        passed = await asyncio.gather(*(_passes(name, check) for name, check in checks.items()))
+        failed = [name for name, good in zip(checks, passed, strict=True) if not good]
         status = "unready" if failed else "ready"
         return JSONResponse({"status": status, "failed": failed}, 503 if failed else 200)
 
@@ -90,50 +103,9 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
 
 async def _passes(name: str, check: Check) -> bool:
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(CHECK_SECONDS):
             await check()
     except Exception as error:  # noqa: BLE001 - any failure means not ready
         log.debug("not ready: %s: %s", name, error)
         return False
     return True
-
-
-class InternalToken:
-    """Refuses what no sister service vouches for. Pure ASGI: bodies stream through untouched."""
-
-    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
-        self._app = app
-        self._secret = settings.internal_secret
-        self._audience = settings.service_name
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in HEALTH:
-            try:
-                token = Headers(scope=scope).get(HEADER, "")
-                principal = verify(token, secret=self._secret, audience=self._audience)
-            except InvalidToken:
-                response = problems.problem_response(
-                    401,
-                    "internal_token_required",
-                    "This address is not for the public.",
-                    headers={"connection": "close"},
-                )
-                await response(scope, receive, send)
-                return
-            scope.setdefault("state", {})["principal"] = principal
-        await self._app(scope, receive, send)
-
-
-class SecurityHeaders:
-    """`nosniff` on every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("x-content-type-options", "nosniff")
-            await send(message)
-
-        await self._app(scope, receive, send_safely if scope["type"] == "http" else send)

@@ -1,7 +1,10 @@
-"""Serving: uvicorn with httptools and uvloop, and a deadline for clients that never finish their headers."""
+"""Serving: uvicorn with httptools and uvloop, a limit on heads, and an orderly end."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -9,31 +12,82 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.settings import ServiceSettings
 
-HEADER_DEADLINE = 10.0  # seconds from connecting to a whole head
+HEADER_DEADLINE = 10.0  # seconds from a connection, or a request's first byte, to a whole head
+MAX_HEAD = 64 * 1024  # bytes of a head that comes in pieces
 GRACE = 5  # seconds to finish what is under way when told to stop
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """uvicorn waits for ever for the head of a first request; this does not."""
+    """uvicorn waits for ever for the rest of a head and keeps any amount of it; this does not."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _head = 0  # bytes of an unfinished head, without the piece it began in
+    _in_head = True
+    _began = True
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._deadline = asyncio.get_running_loop().call_later(HEADER_DEADLINE, self._give_up)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            # The piece a head begins in may hold the end of the body before it.
+            self._head, self._began = 0 if self._began else self._head + len(data), False
+            if self._head > MAX_HEAD and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_head()
 
     def on_headers_complete(self) -> None:
-        self._deadline.cancel()
+        self._forget_deadline()
+        self._in_head = False
         super().on_headers_complete()
+        # Trailers of a chunked body would be added to a head that has already been judged.
+        self.headers = []
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
+        self._forget_deadline()
         super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        self._in_head = self._began = True
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(HEADER_DEADLINE, self._give_up)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
 
 
-def server_for(app: Any, settings: ServiceSettings) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn's own raises the signal again when it has stopped, and so kills the process before consumers have let go
+    and the last spans are sent. This one only stops.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def server_for(app: Any, settings: ServiceSettings) -> Server:
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -51,13 +105,15 @@ def server_for(app: Any, settings: ServiceSettings) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=75,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def serve(create: Callable[[Any], Any], settings: ServiceSettings) -> None:
-    """Runs `create(settings)` until told to stop."""
+    """Runs `create(settings)` until told to stop by SIGTERM or SIGINT; exits non-zero when it cannot start."""
     from shared import telemetry
 
     telemetry.setup(settings)
-    server_for(create(settings), settings).run()
-    telemetry.shutdown()
+    try:
+        server_for(create(settings), settings).run()
+    finally:
+        telemetry.shutdown()

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 from prometheus_client import Counter
 
 from services.billing.errors import ProviderUnavailable
 from services.billing.payments import repository
-from services.billing.payments.provider import PaymentUnknown, Provider, ProviderRefused, ProviderSilent
+from services.billing.payments.provider import Provider, ProviderRefused, ProviderSilent
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import Claim, next_check
 from services.billing.payments.service import PaymentService
@@ -68,12 +67,10 @@ class Janitor:
 
     async def _find_claim(self, payment: Payment) -> Claim | None:
         try:
-            return await self._provider.status(payment.name_at_provider)
-        except PaymentUnknown:
             if payment.payment_url is None:
-                # The order never arrived. The same order again is safe, and gives the payer an address.
-                with suppress(ProviderUnavailable):
-                    await self._payments.open(payment)
-        except (ProviderSilent, ProviderRefused) as error:
+                # The answer was lost, or the order: the same order again is the same payment.
+                payment = await self._payments.open(payment)
+            return await self._provider.status(str(payment.external_id))
+        except (ProviderUnavailable, ProviderSilent, ProviderRefused) as error:
             log.info("nothing known of payment %s yet: %s", payment.id, error)
-        return None
+            return None

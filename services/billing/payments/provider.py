@@ -35,6 +35,7 @@ class Order:
     description: str
     callback_url: str
     return_url: str
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ class Provider(Protocol):
         """The same order again gives the same payment. Raises ProviderSilent, ProviderRefused."""
         ...
 
-    async def status(self, name: str) -> Claim:
-        """`name` is the provider's id or ours. Raises PaymentUnknown, ProviderSilent, ProviderRefused."""
+    async def status(self, external_id: str) -> Claim:
+        """Raises PaymentUnknown, ProviderSilent, ProviderRefused."""
         ...
 
-    async def cancel(self, name: str) -> Claim:
+    async def cancel(self, external_id: str) -> Claim:
         """What became of it, which may be that it was paid. Raises as `status` does."""
         ...
 
@@ -83,7 +84,7 @@ class ExternalBackend:
             "description": order.description,
             "callback_url": order.callback_url,
             "return_url": order.return_url,
-            "metadata": {"payment_id": str(order.payment_id)},
+            "metadata": order.metadata,
         }
         told = await self._call("POST", "initiate", body, {"Idempotency-Key": str(order.payment_id)})
         try:
@@ -93,11 +94,11 @@ class ExternalBackend:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProviderSilent("an answer without a payment") from error
 
-    async def status(self, name: str) -> Claim:
-        return claim_of(await self._call("GET", f"{quote(name, safe='')}/status"))
+    async def status(self, external_id: str) -> Claim:
+        return claim_of(await self._call("GET", f"{quote(external_id, safe='')}/status"))
 
-    async def cancel(self, name: str) -> Claim:
-        return claim_of(await self._call("POST", f"{quote(name, safe='')}/cancel"))
+    async def cancel(self, external_id: str) -> Claim:
+        return claim_of(await self._call("POST", f"{quote(external_id, safe='')}/cancel"))
 
     async def _call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         if self._session is None:

@@ -11,8 +11,8 @@ from shared.money import Money
 
 _INSERT = """
     INSERT INTO payment (id, tenant_id, team, amount, currency, method, status, plan, plan_version, return_url,
-        created_at, next_check_at)
-    VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11)
+        metadata, created_at, next_check_at)
+    VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12)
     ON CONFLICT (tenant_id) WHERE status IN ('pending', 'processing') DO NOTHING RETURNING 1
 """
 # A callback may have come before the answer, and it was checked.
@@ -57,6 +57,7 @@ class Payment:
     plan: str
     plan_version: int
     return_url: str
+    metadata: dict[str, str]
     payment_url: str | None
     qr_code: str | None
     transaction_id: str | None
@@ -72,11 +73,6 @@ class Payment:
     @property
     def money(self) -> Money:
         return Money(self.amount, self.currency)
-
-    @property
-    def name_at_provider(self) -> str:
-        """Its id, or ours while its answer is missing: it finds a payment by both."""
-        return self.external_id or str(self.id)
 
     @property
     def asked(self) -> Asked:
@@ -97,6 +93,7 @@ async def insert(connection: Any, payment: Payment) -> bool:
             payment.plan,
             payment.plan_version,
             payment.return_url,
+            payment.metadata,
             payment.created_at,
             payment.next_check_at,
         )

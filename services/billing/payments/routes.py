@@ -1,36 +1,40 @@
 """The five of the contract (S4.5)."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from services.billing.dependencies import Services, Tenant
-from services.billing.errors import NotTheManager, TeamNotFound
+from services.billing.errors import BodyIncomplete, BodyTooLarge, ForeignReturnUrl, NotTheManager, TeamNotFound
 from services.billing.payments.callbacks import MAX_BODY
 from services.billing.payments.repository import Payment
+from services.billing.payments.rules import return_address
 from shared.errors import DomainError
-from shared.http import CurrentTenant, Page, Paging, encode_cursor, problem_response
+from shared.http import (
+    UNLIMITED_BODY,
+    ClientGone,
+    CurrentTenant,
+    Page,
+    Paging,
+    encode_cursor,
+    problem_response,
+    read_body,
+)
 from shared.security import Principal
 
 router = APIRouter(prefix="/api/payments", tags=["payments"])
 
 
-def _our_own(path: str) -> str:
-    if not path.startswith("/") or path.startswith(("//", "/\\")):
-        raise ValueError("a path of this site")
-    return path
-
-
 class InitiateIn(BaseModel):
-    """`return_url` is a path of this site, where the payer comes back to."""
+    """`return_url` is a path or an address of this site, where the payer comes back to."""
 
     plan: str = Field(max_length=32)
     method: Literal["mobile_money", "credit_card"]
-    return_url: Annotated[str, AfterValidator(_our_own), Field(max_length=512)] = "/app"
+    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
 
 
 class PaymentOut(BaseModel):
@@ -86,10 +90,10 @@ class StatusOut(PaymentOut):
     callbacks: list[CallbackOut]
 
 
-@router.post("/callback", status_code=202, max_body_size=MAX_BODY, response_class=JSONResponse)
+@router.post("/callback", status_code=202, max_body_size=UNLIMITED_BODY, response_class=JSONResponse)
 async def take_callback(request: Request, services: Services) -> Response:
     """Signed by the provider over the raw body (Standard Webhooks). 202 means stored."""
-    receipt = await services.callbacks.take(await request.body(), request.headers)
+    receipt = await services.callbacks.take(await _read_small(request), request.headers)
     if receipt.status >= 400:
         return problem_response(receipt.status, receipt.code, receipt.detail)
     return JSONResponse({"status": receipt.code}, receipt.status)
@@ -103,7 +107,10 @@ async def initiate_payment(
     _check_team(who, team_slug)
     if not who.manages:
         raise NotTheManager
-    return_url = f"{request.app.state.base_url}{body.return_url}"
+    try:
+        return_url = return_address(request.app.state.base_url, body.return_url)
+    except ValueError as error:
+        raise ForeignReturnUrl from error
     payment = await services.payments.initiate(tenant, team_slug, body.plan, body.method, return_url)
     return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
 
@@ -132,6 +139,19 @@ async def cancel_payment(payment_id: UUID, who: CurrentTenant, tenant: Tenant, s
     if not who.manages:
         raise NotTheManager
     return PaymentOut.of(await services.payments.cancel(tenant, payment_id))
+
+
+async def _read_small(request: Request) -> bytes:
+    """As it came, to the byte: it is what was signed. Raises BodyTooLarge without reading on."""
+    body = bytearray()
+    try:
+        async for chunk in read_body(request.receive):
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise BodyTooLarge
+    except ClientGone:
+        raise BodyIncomplete from None
+    return bytes(body)
 
 
 def _check_team(who: Principal, slug: str) -> None:

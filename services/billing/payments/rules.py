@@ -1,7 +1,6 @@
 """States of a payment, and when a provider's word is believed. Pure."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -96,8 +95,15 @@ def next_check(first: float, checks: int) -> timedelta:
     return timedelta(seconds=min(first * 2 ** min(checks, 20), 3600.0))
 
 
+def return_address(site: str, wanted: str) -> str:
+    """Where the payer comes back to: a path of this site or an address below it. Raises ValueError for another's."""
+    site = site.rstrip("/")
+    if wanted.startswith("/"):
+        return site + wanted
+    if wanted == site or wanted.startswith((f"{site}/", f"{site}?")):
+        return wanted
+    raise ValueError("not an address of this site")
+
+
 def _key(secret: str) -> bytes:
-    try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        return secret.encode()
+    return base64.b64decode(secret.removeprefix("whsec_"), validate=True)

@@ -20,6 +20,7 @@ from services.billing.payments.provider import Order, PaymentUnknown, Provider, 
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import OPEN
 from services.billing.payments.settlement import Settlement
+from services.billing.subscriptions import repository as subscriptions
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
 from shared.db import Database
@@ -84,6 +85,7 @@ class PaymentService:
             description,
             self._callback_url,
             payment.return_url,
+            payment.metadata,
         )
         try:
             opened = await self._provider.initiate(order)
@@ -113,7 +115,8 @@ class PaymentService:
         if payment.status not in OPEN:
             raise NotCancellable(payment.status)
         try:
-            claim = await self._provider.cancel(payment.name_at_provider)
+            external = payment.external_id or (await self.open(payment)).external_id
+            claim = await self._provider.cancel(str(external))
         except PaymentUnknown:
             # What it does not know it takes no money for; should an order still be on its way, its callback tells.
             await self._close(payment, "cancelled", "cancelled, unknown to the provider")
@@ -134,7 +137,7 @@ class PaymentService:
         self._wake()
 
     async def _check_plan(self, connection: Any, tenant: UUID, plan: Plan) -> None:
-        found = await self._subscriptions.find(connection, tenant)
+        found = await subscriptions.find(connection, tenant)
         if found is not None and found.plan == plan.code:
             raise AlreadyOnPlan(plan.code)
 
@@ -163,6 +166,7 @@ class PaymentService:
             plan=plan.code,
             plan_version=plan.version,
             return_url=return_url,
+            metadata={"plan": plan.code, "plan_version": str(plan.version)},
             payment_url=None,
             qr_code=None,
             transaction_id=None,
