@@ -2,11 +2,12 @@
 
 import fcntl
 import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from deploy.local.home import Home, StackError
 
@@ -53,16 +54,20 @@ def holder(home: Home) -> int | None:
 
 def end(home: Home, seconds: float = PATIENCE) -> bool:
     """Ends the supervisor and waits until it is gone; False when there was none."""
-    first = pid = holder(home)
-    deadline = time.monotonic() + seconds
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-    while pid is not None and pid == first:
-        time.sleep(0.05)
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-        pid = holder(home)
-    return first is not None
+    pid = holder(home)
+    if pid is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        deadline = time.monotonic() + seconds
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
+            if time.monotonic() > deadline:
+                process.kill()
+    except psutil.NoSuchProcess:
+        pass
+    return True
 
 
 def _file(home: Home) -> Path:

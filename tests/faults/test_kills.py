@@ -6,6 +6,7 @@ documentation tells them to.
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from deploy.local.demo.client import Person
+from deploy.local.demo.client import Person, read
 from tests.fixtures.stack import Stack, person, require_kafka, started
 
 KILLS = int(os.environ.get("FAULTS", "30"))
@@ -86,12 +87,10 @@ class Load:
 async def upload(who: Person, size: int, key: str) -> Any:
     form = aiohttp.FormData()
     form.add_field("category", "documents")
-    form.add_field("file", b"x" * size, filename="load.bin")
+    form.add_field("file", io.BytesIO(b"x" * size), filename="load.bin")
     headers = {"Authorization": f"Bearer {who.token}", "X-File-Size": str(size), "Idempotency-Key": key}
     async with who._session.post(f"{who.url}/api/storage/upload", data=form, headers=headers) as answer:
-        from deploy.local.demo.client import _read
-
-        return await _read(answer)
+        return await read(answer)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +114,8 @@ async def test_killed_at_every_step_nothing_is_lost_or_doubled(own_stack: Stack,
         for name, step in STEPS:
             await asyncio.to_thread(kill, stack, name, step, killed)
             await asyncio.sleep(chance.random() * 0.3)
+            failed = [task for task in running if task.done()]
+            await asyncio.gather(*failed)
             if sum(killed.values()) >= KILLS:
                 break
     for load in loads:

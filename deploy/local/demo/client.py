@@ -51,7 +51,7 @@ class Person:
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         address = path if path.startswith("http") else self.url + path
         async with self._session.request(method, address, json=body, headers={**self._auth(), **headers}) as response:
-            return await _read(response)
+            return await read(response)
 
     async def get(self, path: str) -> Any:
         return (await self.call("GET", path)).expect(200, f"GET {path}")
@@ -68,7 +68,7 @@ class Person:
         if trace is not None:
             headers["traceparent"] = f"00-{trace}-{secrets.token_hex(8)}-01"
         async with self._session.post(f"{self.url}/api/storage/upload", data=form, headers=headers) as response:
-            return await _read(response)
+            return await read(response)
 
     async def refused_upload(self, size: int) -> tuple[Answer, int]:
         """Asks with `Expect: 100-continue`; returns the answer and how many bytes of the body had to travel."""
@@ -97,7 +97,7 @@ class Person:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answer:
+async def read(response: aiohttp.ClientResponse) -> Answer:
     text = await response.text(errors="replace")
     try:
         return Answer(response.status, json.loads(text) if text else None)
