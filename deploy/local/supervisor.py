@@ -199,7 +199,8 @@ class Supervisor:
         self._ready = False
         if self._http is not None:
             await self._http.close()
-        first = [running for running in self._running if running.part.name not in {"postgres", "broker"}]
+        # The services' last rows, records and spans still need somewhere to go.
+        first = [running for running in self._running if running.part.fork is not None]
         await asyncio.gather(*(running.stop() for running in first))
         await asyncio.gather(*(running.stop() for running in self._running if running not in first))
         await self._nursery.stop()

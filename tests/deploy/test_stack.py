@@ -130,7 +130,7 @@ def test_a_killed_supervisor_takes_everything_along() -> None:
 
 def back(stack: Stack, name: str, before: int) -> bool:
     now = stack.service(name)
-    return now["state"] == "ready" and now["pid"] != before and now["restarts"] >= 1
+    return bool(now["state"] == "ready" and now["pid"] != before and now["restarts"] >= 1)
 
 
 def wait_for(holds: object, seconds: float = 40) -> None:

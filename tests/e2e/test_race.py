@@ -83,7 +83,7 @@ async def test_the_quota_is_exact_whatever_the_interleaving(stack: Stack, second
     urls = [f"http://127.0.0.1:{stack.service('upload')['port']}", second_api]
     who = Principal(kind="user", user_id=uuid4(), tenant_id=tenant, tenant_slug="race", role="owner")
     token = sign(who, secret=stack.secrets()["internal"], audience="upload", issuer="gateway", lifetime=600)
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < 3 * LIMIT:
         sizes.append(chance.choice([1_000, 64_000, 500_000, 2_000_000, 5_000_000]))
     watcher = Watcher(stack.dsn("upload"), tenant)

@@ -1,8 +1,10 @@
 """A client as a customer would write one: HTTP through the gateway, nothing else."""
 
 import asyncio
+import io
 import json
 import mimetypes
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +60,11 @@ class Person:
 
     async def upload(self, name: str, content: bytes | Path, category: str, *, trace: str | None = None) -> Answer:
         """One file as multipart form, its size said in advance so that a refusal comes before the body."""
-        size = content.stat().st_size if isinstance(content, Path) else len(content)
         form = aiohttp.FormData()
         form.add_field("category", category)
-        payload = content.open("rb") if isinstance(content, Path) else content
+        payload = content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+        size = payload.seek(0, os.SEEK_END)
+        payload.seek(0)
         media = mimetypes.guess_type(name)[0] or "application/octet-stream"
         form.add_field("file", payload, filename=name, content_type=media)
         headers = {**self._auth(), "X-File-Size": str(size)}

@@ -72,7 +72,7 @@ class Demo:
         check(quota["used"] == sum(self.stored.values()), "quota is the sum of the sizes, to the byte")
         check(quota["reserved"] == 0, "nothing stays reserved")
         self.say(
-            f"2. {len(chosen)} files of {self.folder} stored, {AT_ONCE} at a time: {quota['used_formatted']}, exact after each"
+            f"2. {len(chosen)} files of {self.folder} stored {AT_ONCE} at a time: {quota['used_formatted']}, each exact"
         )
 
     async def measure_usage(self, ada: Person) -> None:
@@ -93,7 +93,7 @@ class Demo:
         )
         ranked = statistics.quantiles(waits, n=100)
         self.say(
-            f"3. Usage equals the sum of the sizes; from 201 to the counter p50 {ranked[49]:.0f} ms, p99 {ranked[98]:.0f} ms"
+            f"3. Usage equals the sum of the sizes; 201 to counter p50 {ranked[49]:.0f} ms, p99 {ranked[98]:.0f} ms"
         )
 
     async def fill_up(self, ada: Person) -> int:
@@ -117,7 +117,7 @@ class Demo:
         check(sorted(spoken) == [80, 95, 100], f"each alert came exactly once: {spoken}")
         await self._until("a mail an alert", lambda: self._mailed(ada, 3))
         self.say(
-            "4. Alerts at 80, 95 and 100 % came once each, by notification and by mail; one byte too many: 413 quota_exceeded,"
+            "4. Alerts at 80, 95 and 100 % came once each, as note and mail; one byte too many: 413 quota_exceeded,"
         )
         self.say("   0 bytes of it travelled; what exactly fitted was stored")
         return refused
@@ -147,10 +147,10 @@ class Demo:
         history = await ada.get(f"/api/payments/{slug}/history")
         check([p["status"] for p in history["items"]] == ["completed"], "one payment, completed")
         self.say(
-            "5. Pro paid with 3.00 EUR on the sandbox's page; callback sent three times, forged and with a wrong amount:"
+            "5. Pro paid with 3.00 EUR on the sandbox's page; callback sent thrice, forged, and with a wrong amount:"
         )
         self.say(
-            "   one activation, the others recorded with the reason; the limit rose by event and the refused upload passed"
+            "   one activation, the others recorded with the reason; the limit rose by event; the refused upload passed"
         )
 
     async def delete(self, ada: Person, bob: Person) -> None:
@@ -176,7 +176,7 @@ class Demo:
         altered = link[:-2] + ("A" if link[-2] != "A" else "B") + link[-1]
         (await bob.call("GET", altered)).expect(403, "the link with one character changed")
         self.say(
-            "7. The other person tried the first one's file: by id 404, by path 404, by a link altered by one character 403"
+            "7. The other tried the first one's file: by id 404, by path 404, by link with one character changed 403"
         )
 
     async def prove(self, ada: Person) -> None:

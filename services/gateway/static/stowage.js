@@ -49,12 +49,19 @@
     const live = usage && usage.querySelector("[data-show=live]");
     source.addEventListener("open", () => { if (live) live.hidden = false; });
     source.addEventListener("error", () => { if (live) live.hidden = true; });
-    source.addEventListener("usage", (event) => { showUsage(JSON.parse(event.data)); refreshFiles(); });
+    source.addEventListener("usage", (event) => {
+      const now = JSON.parse(event.data);
+      const changed = usage && usage.dataset.limit !== String(now.limit ?? "");
+      showUsage(now);
+      // Another limit is another plan, and much of the page speaks of the plan.
+      if (changed && !running && !queue.length) location.replace("/app");
+      else refreshFiles();
+    });
     source.addEventListener("notification", () => refresh("notes", "/app/notifications"));
   }
 
   function line(file) {
-    const item = document.createElement("li");
+    const item = Object.assign(document.createElement("li"), { className: "busy" });
     const name = Object.assign(document.createElement("span"), { className: "name", textContent: file.name });
     const state = Object.assign(document.createElement("span"), { className: "state", textContent: "waiting" });
     const bar = Object.assign(document.createElement("progress"), { max: 100, value: 0 });
@@ -63,7 +70,7 @@
     transfers.append(item);
     return {
       progress(part) { bar.value = part * 100; state.textContent = `${Math.floor(part * 100)} %`; },
-      done() { bar.value = 100; state.textContent = "stored"; setTimeout(() => item.remove(), 4000); },
+      done() { item.className = ""; bar.value = 100; state.textContent = "stored"; setTimeout(() => item.remove(), 4000); },
       fail(text) { item.className = "failed"; state.textContent = text; },
     };
   }
@@ -113,8 +120,7 @@
   }
 
   form.elements.file.multiple = true;
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  form.addEventListener("change", () => {
     take(form.elements.file.files);
     form.reset();
   });

@@ -79,7 +79,7 @@ class Customer:
         name: str = "note.txt",
         say: bool = True,
         fields: dict[str, str] | None = None,
-        **headers: str,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         parts = [
             f'--b\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
@@ -87,7 +87,7 @@ class Customer:
         ]
         parts.append(f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n')
         body = "".join(parts).encode() + b"Content-Type: text/plain\r\n\r\n" + content + b"\r\n--b--\r\n"
-        headers = {"Content-Type": "multipart/form-data; boundary=b", **headers}
+        headers = {"Content-Type": "multipart/form-data; boundary=b", **(headers or {})}
         said = {"X-File-Size": str(len(content))} if say else {}
         status, answer, _ = await self.call("POST", "/api/storage/upload", data=body, headers={**said, **headers})
         return status, answer
@@ -102,7 +102,7 @@ class Billing:
     def __init__(self) -> None:
         self.limit: int | None = LIMIT
         self.max_file: int | None = None
-        self.asked = 0
+        self.asked: list[UUID] = []
         self.url = ""
 
     def app(self) -> FastAPI:
@@ -110,7 +110,7 @@ class Billing:
 
         @router.get("/internal/entitlements/{tenant}")
         async def entitlements(tenant: UUID) -> dict[str, Any]:
-            self.asked += 1
+            self.asked.append(tenant)
             names = ("traffic_bytes_month", "images_month", "teams", "members", "projects", "cpu", "memory_bytes")
             limits = {**dict.fromkeys(names), "custom_domains": False, "max_file_bytes": self.max_file}
             return {

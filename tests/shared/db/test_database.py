@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -45,7 +46,7 @@ async def test_an_error_undoes_everything_and_the_connection_lives_on(database: 
         for open_one in (database.transaction, database.unit):
             with pytest.raises(ZeroDivisionError):
                 async with open_one(uuid4()) as scope:
-                    connection = getattr(scope, "connection", scope)
+                    connection: Any = getattr(scope, "connection", scope)
                     await connection.execute("INSERT INTO note VALUES ($1, 'lost')", uuid4())
                     raise ZeroDivisionError
         async with database.transaction() as connection:

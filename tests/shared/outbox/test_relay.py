@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,10 +24,10 @@ def created(pg: PostgresServer) -> ServiceDatabase:
 
 
 @pytest.fixture
-def own_broker() -> AsyncIterator[EmbeddedBroker]:
+def own_broker() -> Iterator[EmbeddedBroker]:
     """A cluster of the test's own, empty."""
     running = EmbeddedBroker()
-    yield running  # type: ignore[misc]
+    yield running
     running.stop()
 
 
@@ -42,7 +42,8 @@ async def write(dsn: str, tenant: UUID, number: int, wake: bool = False) -> None
         if wake:
             waker = Wake(database)
             waker.set()
-            await waker._task  # type: ignore[misc]
+            assert waker._task is not None
+            await waker._task
 
 
 async def read(broker: EmbeddedBroker, expected: int, seconds: float = 10) -> dict[UUID, list[int]]:
