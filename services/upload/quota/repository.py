@@ -1,13 +1,13 @@
 """One transaction of changes to one tenant's account, with their ledger entries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.upload.ledger.rules import Entry, Head
-from services.upload.quota.rules import Command, Delete, Extend, Outcome, Release, Reserve, Settle, State, apply_all
+from services.upload.quota.rules import Command, Delete, Reserve, Settle, State, apply_all
 from shared.events import FileDeleted, FileStored
 
 
@@ -99,17 +99,20 @@ async def commit_batch(connection: Any, tenant: UUID, changes: Sequence[Change])
     known = await _known(connection, changes)
     live = [change for change in changes if id(change) not in known.answers]
     commands = [change.command for change in live]
-    outcomes = apply_all(state, known.held, commands)
+    outcomes, held = apply_all(state, known.held, commands)
     expired: list[UUID] = []
     if not all(outcome.ok for outcome in outcomes):
         # Nothing is refused for the sake of an upload that died.
         rows = await connection.fetch(_EXPIRED, [command.id for command in commands])
         expired = [r["id"] for r in rows]
         state = State(state.limit, state.used, state.reserved - sum(r["size"] for r in rows), state.files)
-        outcomes = apply_all(state, known.held, commands)
-    entries = _entries(head, live, outcomes)
+        outcomes, held = apply_all(state, known.held, commands)
+    done = [change for change, outcome in zip(live, outcomes, strict=True) if outcome.ok]
+    entries = _entries(head, done)
     final = outcomes[-1].state if outcomes else state
-    await _write(connection, tenant, live, outcomes, entries, final, expired, entries[-1].head if entries else head)
+    await _write_files(connection, tenant, done, entries)
+    if done or expired:
+        await _write_account(connection, tenant, done, held, expired, final, entries[-1].head if entries else head)
     seqs = {entry.file_id: entry.seq for entry in entries}
     decided = {
         id(change): Result(outcome.ok, outcome.state, seq=seqs.get(change.command.id))
@@ -170,10 +173,10 @@ def _recognise(known: _Known, change: Change, stored: dict[UUID, Any], keyed: di
         keyed.setdefault(key, command.id)
 
 
-def _entries(head: Head, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> list[Entry]:
+def _entries(head: Head, done: Sequence[Change]) -> list[Entry]:
     entries = []
-    for change, outcome in zip(changes, outcomes, strict=True):
-        if outcome.ok and change.file is not None:
+    for change in done:
+        if change.file is not None:
             entry = _entry(head, change, change.file)
             entries.append(entry)
             head = entry.head
@@ -188,17 +191,7 @@ def _entry(head: Head, change: Change, file: FileStored) -> Entry:
     return Entry.following(head, "upload", file, file.size, file.stored_at, change.metadata, change.traceparent)
 
 
-async def _write(
-    connection: Any,
-    tenant: UUID,
-    changes: Sequence[Change],
-    outcomes: Sequence[Outcome],
-    entries: Sequence[Entry],
-    final: State,
-    expired: Sequence[UUID],
-    head: Head,
-) -> None:
-    done = [change for change, outcome in zip(changes, outcomes, strict=True) if outcome.ok]
+async def _write_files(connection: Any, tenant: UUID, done: Sequence[Change], entries: Sequence[Entry]) -> None:
     stored = [change for change in done if isinstance(change.command, Settle)]
     removed = [change.command.id for change in done if isinstance(change.command, Delete)]
     if stored:
@@ -207,23 +200,34 @@ async def _write(
         await connection.execute(_REMOVE, removed)
     if entries:
         await connection.execute(_LEDGER, tenant, *Entry.columns(entries))
+
+
+async def _write_account(
+    connection: Any,
+    tenant: UUID,
+    done: Sequence[Change],
+    held: Mapping[UUID, int],
+    expired: Sequence[UUID],
+    final: State,
+    head: Head,
+) -> None:
+    """Each reservation once, as the last change of the batch left it."""
     now = datetime.now(UTC)
-    held = {c.command.id: (c.command.size, now + c.lifetime) for c in done if isinstance(c.command, Reserve | Extend)}
-    ended = [c.command.id for c in done if isinstance(c.command, Settle | Release)]
-    if done or expired:
-        await connection.execute(
-            _ACCOUNT,
-            tenant,
-            list(held),
-            [size for size, _ in held.values()],
-            [until for _, until in held.values()],
-            [*ended, *expired],
-            final.used,
-            final.reserved,
-            final.files,
-            head.seq,
-            head.hash,
-        )
+    touched = {c.command.id: now + c.lifetime for c in done if not isinstance(c.command, Delete)}
+    live = [reservation for reservation in touched if reservation in held]
+    await connection.execute(
+        _ACCOUNT,
+        tenant,
+        live,
+        [held[reservation] for reservation in live],
+        [touched[reservation] for reservation in live],
+        [*(reservation for reservation in touched if reservation not in held), *expired],
+        final.used,
+        final.reserved,
+        final.files,
+        head.seq,
+        head.hash,
+    )
 
 
 def _file_row(change: Change) -> dict[str, Any]:

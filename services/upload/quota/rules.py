@@ -6,7 +6,6 @@ deletes nothing; it refuses until enough has gone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 from uuid import UUID
 
 
@@ -69,46 +68,44 @@ Command = Reserve | Extend | Settle | Release | Delete
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`ok` False: it did not fit. `state` is the account right after this command."""
+    """`ok` False: it did not fit. `state` is the account right after this command, `held` what its reservation holds
+    then, in bytes, or None without one.
+    """
 
     ok: bool
     state: State
-    released: int = 0  # bytes no longer reserved
+    held: int | None
 
 
-C = TypeVar("C", bound=Command)
-
-
-def apply(state: State, held: Mapping[UUID, int], command: Command) -> tuple[Outcome, dict[UUID, int]]:
-    """One command. `held` maps the reservations concerned to their bytes; the second result is `held` afterwards."""
-    after = dict(held)
-    mine = after.pop(command.id, None)
+def apply(state: State, held: int | None, command: Command) -> Outcome:
+    """One command. `held`: the bytes its reservation holds, None when it has none."""
+    before = held or 0
     match command:
         case Reserve(size=size) | Extend(size=size):
-            before = mine or 0
+            size = max(size, before)
             if size > before and not state.fits(size - before):
-                return Outcome(False, state), dict(held)
-            after[command.id] = max(size, before)
-            state = replace(state, reserved=state.reserved + max(size - before, 0))
+                return Outcome(False, state, held)
+            return Outcome(True, replace(state, reserved=state.reserved + size - before), size)
         case Settle(size=size):
-            before = mine or 0
             # A reservation that expired is not refused where the file still fits.
             if size > before and not state.fits(size - before):
-                return Outcome(False, state), dict(held)
-            state = State(state.limit, state.used + size, state.reserved - before, state.files + 1)
+                return Outcome(False, state, held)
+            return Outcome(True, State(state.limit, state.used + size, state.reserved - before, state.files + 1), None)
         case Release():
-            state = replace(state, reserved=state.reserved - (mine or 0))
+            return Outcome(True, replace(state, reserved=state.reserved - before), None)
         case Delete(size=size):
-            state = replace(state, used=state.used - size, files=state.files - 1)
-    return Outcome(True, state, mine or 0), after
+            return Outcome(True, replace(state, used=state.used - size, files=state.files - 1), held)
 
 
-def apply_all(state: State, held: Mapping[UUID, int], commands: Sequence[Command]) -> list[Outcome]:
-    """In the order of arrival; a refused one leaves room for the next."""
-    outcomes = []
-    holding = dict(held)
+def apply_all(
+    state: State, held: Mapping[UUID, int], commands: Sequence[Command]
+) -> tuple[list[Outcome], dict[UUID, int]]:
+    """In the order of arrival; a refused one leaves room for the next. The second result is `held` afterwards."""
+    outcomes, after = [], dict(held)
     for command in commands:
-        outcome, holding = apply(state, holding, command)
+        outcome = apply(state, after.pop(command.id, None), command)
+        if outcome.held is not None:
+            after[command.id] = outcome.held
         state = outcome.state
         outcomes.append(outcome)
-    return outcomes
+    return outcomes, after
