@@ -31,15 +31,6 @@ IN_DOUBT = (
     asyncpg.TransactionRollbackError,
 )
 
-# What cannot be written at all. asyncpg's complaints about an argument are ValueErrors, whatever else they are.
-UNWRITABLE = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-)
-
 
 @dataclass(slots=True)
 class _Waiting:
@@ -80,7 +71,7 @@ class AccountWriter:
         try:
             results = await self._attempt(tenant, [waiting.change for waiting in batch])
         except Exception as error:  # noqa: BLE001 - it goes to whoever waits for it
-            if len(batch) > 1 and isinstance(error, UNWRITABLE):
+            if len(batch) > 1 and isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
                 # One of them cannot be written: its neighbours must not pay for it.
                 log.warning("a batch of %d changes is tried one by one: %s", len(batch), error)
                 for waiting in batch:
@@ -100,7 +91,7 @@ class AccountWriter:
                 async with self._database.transaction(tenant) as connection:
                     return await commit_batch(connection, tenant, changes)
             except IN_DOUBT as error:
-                if attempt == ATTEMPTS - 1 or isinstance(error, UNWRITABLE):
+                if attempt == ATTEMPTS - 1:
                     raise
                 log.warning("changes of an account wait %.2f s: %s", delay, error)
                 await asyncio.sleep(delay)

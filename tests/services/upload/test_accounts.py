@@ -98,6 +98,7 @@ class AccountMachine(RuleBasedStateMachine):
         super().__init__()
         self.tenant, self.model = uuid4(), Model()
         self.stale: set[UUID] = set()
+        self.deleted: set[UUID] = set()  # an id is one file's for ever
 
     @initialize()
     def open(self) -> None:
@@ -110,7 +111,9 @@ class AccountMachine(RuleBasedStateMachine):
         if len(settled) != len(set(settled)):
             return
         expected = self.model.batch(commands, self.stale)
-        self.stale = {id_ for id_ in self.stale if id_ in self.model.held} - {c.id for c in commands}
+        self.deleted |= {command.id for command in commands if isinstance(command, Delete)}
+        renewed = {command.id for command, ok in zip(commands, expected, strict=True) if ok}
+        self.stale = {id_ for id_ in self.stale if id_ in self.model.held} - renewed
         assert self.runner.run(self._submit(commands)) == expected
 
     @rule(data=st.data())
@@ -142,7 +145,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     def _command(self) -> st.SearchStrategy[Command]:
         fresh = uuid4()
-        uploads = [*self.model.held, fresh]
+        uploads = [*(id_ for id_ in self.model.held if id_ not in self.deleted), fresh]
         sizes = st.integers(0, LIMIT // 2)
         options: list[st.SearchStrategy[Command]] = [
             st.builds(Reserve, st.just(fresh), sizes),
