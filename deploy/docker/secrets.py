@@ -26,16 +26,17 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".stowage/compose")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    file = folder / "environment"
-    known = dict(line.split("=", 1) for line in file.read_text().splitlines()) if file.exists() else {}
-    values = {name: known.get(name) or _make(name) for name in NAMES}
-    values["JWT_KEY_FILE"] = str((folder / "jwt.pem").resolve())
-    write_private(file, "".join(f"{name}={value}\n" for name, value in values.items()))
-    key = folder / "jwt.pem"
+    file, key = folder / "environment", folder / "jwt.pem"
+    kept = file.read_text().splitlines() if file.exists() else []
+    there = {line.partition("=")[0] for line in kept}
+    # Settings and comments somebody wrote there stay as they are.
+    made = {name: _make(name) for name in NAMES} | {"JWT_KEY_FILE": str(key.resolve())}
+    lines = [*kept, *(f"{name}={value}" for name, value in made.items() if name not in there)]
+    write_private(file, "".join(f"{line}\n" for line in lines))
     if not key.exists():
         write_private(key, ed25519())
-        # Mounted as it is, and the gateway there is another user; on this side the folder keeps others out.
-        key.chmod(0o644)
+    # Mounted as it is, and the gateway there is another user; on this side the folder keeps others out.
+    key.chmod(0o644)
     print(file)  # noqa: T201 - this is a command
 
 
