@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.settings import ServiceSettings
 
@@ -16,7 +16,7 @@ class Settings(ServiceSettings):
     billing_url: str
     storage_backend: Literal["local"] = "local"
     local_storage_path: Path
-    signing_secret: str = Field(min_length=32)  # several, newest first, separated by commas, while keys rotate
+    signing_secret: str  # several, newest first, separated by commas, while keys rotate
     max_file_size: int = Field(default=52_428_800, gt=0)  # bytes through the form upload (S1.12)
     allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
     reservation_seconds: int = Field(default=3600, ge=5)
@@ -26,6 +26,14 @@ class Settings(ServiceSettings):
     @property
     def signing_secrets(self) -> list[str]:
         return [part.strip() for part in self.signing_secret.split(",")]
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _are_keys(cls, value: str) -> str:
+        # An empty one, left by a comma too many, would be a key everybody knows.
+        if any(len(part.strip()) < 32 for part in value.split(",")):
+            raise ValueError("wanted: 32 or more characters, several separated by commas")
+        return value
 
     @property
     def allowed(self) -> frozenset[str]:
