@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import ClassVar, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +31,10 @@ class ServiceSettings(BaseSettings):
     otel_exporter_otlp_endpoint: str | None = None
     local_traces_url: str | None = None
     trace_ratio: float | None = Field(default=None, ge=0, le=1)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        hidden = {*self.secrets, "internal_secret", "database_url"}
+        return [(name, "**********" if name in hidden else value) for name, value in super().__repr_args__()]
 
     @property
     def production(self) -> bool:

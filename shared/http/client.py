@@ -64,6 +64,8 @@ class ServiceClient:
     async def _request(self, method: str, path: str, principal: Principal | None, json: Any, timeout: float) -> Any:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=30))
+            # It would repeat what was lost by itself, deletions too; who asks decides that here.
+            self._session._retry_connection = False  # noqa: SLF001 - there is no public way; a test holds it
         headers = {HEADER: self._sign(principal)}
         traceparent = current_traceparent()
         if traceparent is not None:
@@ -79,7 +81,10 @@ class ServiceClient:
             body = await response.read()
         if response.status >= 400:
             raise _refusal(response.status, body)
-        return orjson.loads(body) if body else None
+        try:
+            return orjson.loads(body) if body else None
+        except orjson.JSONDecodeError as error:
+            raise UpstreamError(503, "unreadable", f"{self._audience} answered no JSON") from error
 
     def _sign(self, principal: Principal | None) -> str:
         if principal is not None:

@@ -74,6 +74,8 @@ class Idempotency:
             await problem_response(422, "invalid_idempotency_key", "1 to 255 characters.")(scope, receive, send)
             return
         body = await _whole(receive)
+        if body is None:
+            return  # nobody is left to answer, and half a request is none
         if len(body) > MAX_BODY:
             await problem_response(413, "body_too_large", "The body is too large.")(scope, receive, send)
             return
@@ -84,7 +86,7 @@ class Idempotency:
         async with self._database.acquire() as connection:
             claimed = await connection.fetchval(_CLAIM, owner, key, digest)
             known = None if claimed else await connection.fetchrow(_FIND, owner, key)
-        if known is not None:
+        if not claimed:
             await _replay(known, digest, scope, send)
             return
         answer = _Answer(send)
@@ -132,10 +134,13 @@ def _owner(scope: Scope) -> str:
     return f"{principal.tenant_id} {principal.user_id} {scope['path']}"
 
 
-async def _whole(receive: Receive) -> bytes:
+async def _whole(receive: Receive) -> bytes | None:
+    """None when the client has gone before its end."""
     body = bytearray()
     while len(body) <= MAX_BODY:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         if not message.get("more_body", False):
             break
@@ -155,12 +160,13 @@ def _again(body: bytes) -> Receive:
     return receive
 
 
-async def _replay(known: Any, digest: bytes, scope: Scope, send: Send) -> None:
-    if known["body_hash"] != digest:
-        response = problem_response(422, "idempotency_key_reused", "This key was used for another request.")
-        await response(scope, _again(b""), send)
-    elif known["status"] is None:
+async def _replay(known: Any | None, digest: bytes, scope: Scope, send: Send) -> None:
+    if known is None or (known["body_hash"] == digest and known["status"] is None):
+        # None: the first one failed and was forgotten a moment ago. The next try may claim it.
         response = problem_response(409, "idempotency_in_progress", "The first request is still running.")
+        await response(scope, _again(b""), send)
+    elif known["body_hash"] != digest:
+        response = problem_response(422, "idempotency_key_reused", "This key was used for another request.")
         await response(scope, _again(b""), send)
     else:
         headers = {**known["headers"], "idempotent-replayed": "true"}

@@ -187,8 +187,8 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                 delay = min(delay * 2, 3.0)
 
     async def _process(self, raw: Sequence[ConsumerRecord]) -> None:
-        moves = offsets.moves(raw, self._expected)
-        skips = offsets.skips(raw, self._expected)
+        spans = offsets.spans(raw)
+        moves, skips = offsets.moves(spans, self._expected), offsets.skips(spans, self._expected)
         if any(self._doubted.get(partition) != offset for partition, offset in skips.items()):
             self._doubted.update(skips)  # seen again after reading from there once more, the hole is real
             raise offsets.StaleOffset(f"records are missing before {sorted(skips)}")

@@ -1,6 +1,7 @@
 """Offsets stored beside the effects, compared and swapped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -47,33 +48,43 @@ async def load(
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-def moves(records: Sequence[ConsumerRecord], expected: Mapping[TopicPartition, int]) -> Moves:
-    """Raises StaleOffset for a partition that is no longer this consumer's."""
-    found: Moves = {}
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a batch holds of one partition: its first and its last offset."""
+
+    first: int
+    last: int
+
+
+def spans(records: Iterable[ConsumerRecord]) -> dict[TopicPartition, Span]:
+    """One look at each record of a batch."""
+    first: dict[tuple[str, int], int] = {}
+    last: dict[tuple[str, int], int] = {}
     for record in records:
-        partition = TopicPartition(record.topic, record.partition)
-        before = expected.get(partition)
-        if before is None:
-            raise StaleOffset(f"{record.topic}[{record.partition}] is not assigned, or not yet")
-        found[partition] = (before, max(before, record.offset + 1))
-    return found
+        key = (record.topic, record.partition)
+        if key not in first:
+            first[key] = record.offset
+        last[key] = record.offset
+    return {TopicPartition(*key): Span(first[key], last[key]) for key in first}
 
 
-def skips(records: Sequence[ConsumerRecord], expected: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+def moves(found: Mapping[TopicPartition, Span], expected: Mapping[TopicPartition, int]) -> Moves:
+    """Raises StaleOffset for a partition that is no longer this consumer's."""
+    for partition in found:
+        if partition not in expected:
+            raise StaleOffset(f"{partition.topic}[{partition.partition}] is not assigned, or not yet")
+    return {
+        partition: (expected[partition], max(expected[partition], span.last + 1)) for partition, span in found.items()
+    }
+
+
+def skips(found: Mapping[TopicPartition, Span], expected: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
     """Partitions whose first record lies beyond the stored offset, with that offset.
 
     aiokafka fetches before the assignment's listener has sought back, so a batch can be in hand that skips records.
     A compacted topic has such holes by right.
     """
-    seen: set[TopicPartition] = set()
-    found = {}
-    for record in records:
-        partition = TopicPartition(record.topic, record.partition)
-        if partition not in seen:
-            seen.add(partition)
-            if record.offset > expected[partition]:
-                found[partition] = expected[partition]
-    return found
+    return {partition: expected[partition] for partition, span in found.items() if span.first > expected[partition]}
 
 
 async def move(connection: Any, group: str, cluster: str, moves: Moves) -> None:

@@ -47,7 +47,7 @@ def verify(token: str, *, secret: str, audience: str) -> Principal:
             options={"require": ["exp", "iss", "aud", "kind"]},
         )
         principal = _principal(claims)
-    except (jwt.InvalidTokenError, ValueError, TypeError) as error:
+    except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
         raise InvalidToken(str(error)) from error
     if len(_seen) > 10_000:
         _seen.clear()

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 import time
 import warnings
 
@@ -13,6 +14,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from shared.settings import ServiceSettings
+
+LAST_WORDS = 2.0  # seconds
 
 _provider: TracerProvider | None = None
 
@@ -28,7 +31,9 @@ def setup(settings: ServiceSettings, *, worker: bool = False) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     sampler = ParentBased(TraceIdRatioBased(settings.sampling))
-    _provider = TracerProvider(resource=Resource.create({"service.name": name}), sampler=sampler)
+    _provider = TracerProvider(
+        resource=Resource.create({"service.name": name}), sampler=sampler, shutdown_on_exit=False
+    )
     for target in targets:
         exporter = OTLPSpanExporter(endpoint=f"{target.rstrip('/')}/v1/traces", timeout=5)
         _provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
@@ -38,8 +43,11 @@ def setup(settings: ServiceSettings, *, worker: bool = False) -> None:
 
 
 def shutdown() -> None:
+    """Sends what is left, for as long as LAST_WORDS: a back end that is away must not hold up the end."""
     if _provider is not None:
-        _provider.shutdown()
+        last = threading.Thread(target=_provider.shutdown, daemon=True)
+        last.start()
+        last.join(LAST_WORDS)
 
 
 def _log(service: str, level: str) -> None:

@@ -1,5 +1,6 @@
 """Spans and the W3C `traceparent` that carries them from one process to the next."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -9,9 +10,11 @@ from opentelemetry.util.types import AttributeValue
 
 tracer = trace.get_tracer("stowage")
 
+_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
 
 def is_sampled(traceparent: str) -> bool:
-    return traceparent.endswith("1")
+    return bool(_parse(traceparent).trace_flags.sampled)
 
 
 def traceparent_of(current: Span) -> str | None:
@@ -42,8 +45,8 @@ def span(
 
 def _parse(traceparent: str) -> SpanContext:
     """An unreadable one gives an invalid context: the span starts a trace of its own."""
-    try:
-        _, trace_id, span_id, flags = traceparent.split("-")
-        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
-    except ValueError:
+    found = _FORM.fullmatch(traceparent)
+    if found is None:
         return SpanContext(0, 0, is_remote=True)
+    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
