@@ -21,11 +21,11 @@ class BillingServices:
     callbacks: CallbackIntake
 
 
-def _services(request: Request) -> BillingServices:
+async def _services(request: Request) -> BillingServices:
     return cast("BillingServices", request.app.state.services)
 
 
-def _tenant(principal: CurrentTenant) -> UUID:
+async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 

@@ -37,7 +37,7 @@ class GatewayParts:
     form_key: bytes
 
 
-def _parts(request: Request) -> GatewayParts:
+async def _parts(request: Request) -> GatewayParts:
     parts: GatewayParts = request.app.state.parts
     return parts
 
@@ -48,7 +48,11 @@ def visitor_of(request: Request) -> Visitor:
     return arrival.visitor if arrival is not None else Visitor()
 
 
-def _address(request: Request) -> str:
+async def _visitor(request: Request) -> Visitor:
+    return visitor_of(request)
+
+
+async def _address(request: Request) -> str:
     arrival: Arrival | None = request.scope.get("stowage")
     return arrival.address if arrival is not None else "inside"
 
@@ -61,20 +65,20 @@ class Scope:
     user_id: UUID
 
 
-def _scope(principal: CurrentTenant) -> Scope:
+async def _scope(principal: CurrentTenant) -> Scope:
     if principal.tenant_id is None or principal.user_id is None:
         raise Unauthorized
     return Scope(principal.tenant_id, principal.user_id)
 
 
-def _user_id(principal: CurrentUser) -> UUID:
+async def _user_id(principal: CurrentUser) -> UUID:
     if principal.user_id is None:
         raise Unauthorized
     return principal.user_id
 
 
 Parts = Annotated[GatewayParts, Depends(_parts)]
-Caller = Annotated[Visitor, Depends(visitor_of)]
+Caller = Annotated[Visitor, Depends(_visitor)]
 Address = Annotated[str, Depends(_address)]
 TenantUser = Annotated[Scope, Depends(_scope)]
 UserId = Annotated[UUID, Depends(_user_id)]

@@ -24,11 +24,11 @@ class UploadServices:
     idle_seconds: float
 
 
-def _services(request: Request) -> UploadServices:
+async def _services(request: Request) -> UploadServices:
     return cast("UploadServices", request.app.state.services)
 
 
-def _tenant(principal: CurrentTenant) -> UUID:
+async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 

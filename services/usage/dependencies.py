@@ -21,11 +21,11 @@ class UsageServices:
     proof: ProofService
 
 
-def _services(request: Request) -> UsageServices:
+async def _services(request: Request) -> UsageServices:
     return cast("UsageServices", request.app.state.services)
 
 
-def _tenant(principal: CurrentTenant) -> UUID:
+async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 

@@ -1,4 +1,7 @@
-"""Who is asking, as FastAPI dependencies."""
+"""Who is asking, as FastAPI dependencies.
+
+All of them are coroutines: FastAPI runs plain functions in a thread, and twenty hops cost an upload 3 ms.
+"""
 
 from typing import Annotated
 
@@ -8,7 +11,7 @@ from shared.errors import DomainError
 from shared.security import Principal
 
 
-def current_principal(request: Request) -> Principal:
+async def current_principal(request: Request) -> Principal:
     """Set by the middleware that read the token; nobody in particular where there is none."""
     principal = getattr(request.state, "principal", None)
     return principal if isinstance(principal, Principal) else Principal()
@@ -17,7 +20,7 @@ def current_principal(request: Request) -> Principal:
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
 
-def _user(principal: CurrentPrincipal) -> Principal:
+async def _user(principal: CurrentPrincipal) -> Principal:
     if principal.kind != "user" or principal.user_id is None:
         raise DomainError("unauthorized", 401, "Sign in first.")
     return principal
@@ -26,7 +29,7 @@ def _user(principal: CurrentPrincipal) -> Principal:
 CurrentUser = Annotated[Principal, Depends(_user)]
 
 
-def _tenant(principal: CurrentUser) -> Principal:
+async def _tenant(principal: CurrentUser) -> Principal:
     if principal.tenant_id is None:
         raise DomainError("tenant_required", 403, "Name a tenant you belong to with X-Tenant.")
     return principal
@@ -35,7 +38,7 @@ def _tenant(principal: CurrentUser) -> Principal:
 CurrentTenant = Annotated[Principal, Depends(_tenant)]
 
 
-def _admin(principal: CurrentUser) -> Principal:
+async def _admin(principal: CurrentUser) -> Principal:
     if not principal.is_admin:
         raise DomainError("admin_required", 403, "Only platform administrators may do this.")
     return principal
@@ -44,7 +47,7 @@ def _admin(principal: CurrentUser) -> Principal:
 AdminOnly = Annotated[Principal, Depends(_admin)]
 
 
-def _service(principal: CurrentPrincipal) -> Principal:
+async def _service(principal: CurrentPrincipal) -> Principal:
     # To everybody else the internal routes do not exist.
     if principal.kind != "service":
         raise DomainError("not_found", 404, "Not Found")

@@ -42,7 +42,7 @@ def decode_cursor(cursor: str) -> list[Any]:
     return key
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: Annotated[str | None, Query(max_length=512)] = None
 ) -> PageRequest:
     return PageRequest(limit, None if cursor is None else decode_cursor(cursor))

@@ -100,6 +100,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             logger=log,
             log_level=logging.DEBUG,
             allow_auto_create_topics=False,
+            graceful_timeout=2,  # seconds for a batch under way; one that is cut off is rolled back and comes again
         )
         subscriber = broker.subscriber(
             *self._topics,
@@ -124,9 +125,9 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         subscriber(self._on_message)
         self._subscriber = subscriber
         self._stopped = asyncio.get_running_loop().create_future()
-        await self._dead.publish_pending()
-        await broker.start()
         try:
+            await self._dead.publish_pending()
+            await broker.start()
             self.running = True
             await self._stopped
         finally:

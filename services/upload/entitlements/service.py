@@ -1,5 +1,6 @@
 """What each tenant may store, by event as it changes, and by asking once when it was never heard of."""
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ _UPSERT = """
     WHERE t.entitlements_version < excluded.entitlements_version
 """
 
+REMEMBERED = 10_000  # tenants
+
 _MAX_FILE = "SELECT max_file_bytes FROM tenant_storage WHERE tenant_id = $1"
 
 
@@ -25,6 +28,7 @@ class EntitlementService:
     def __init__(self, database: Database, billing: ServiceClient) -> None:
         self._database = database
         self._billing = billing
+        self._max_file: dict[UUID, tuple[float, int | None]] = {}  # with the time each is good until
 
     async def pull(self, tenant: UUID) -> None:
         """Asks billing, which gives a new tenant the free plan. Raises EntitlementsUnknown: when in doubt, refuse."""
@@ -43,10 +47,20 @@ class EntitlementService:
         async with self._database.transaction(tenant) as connection:
             await upsert(connection, [event])
 
-    async def max_file_bytes(self, tenant: UUID) -> int | None:
-        """The plan's largest file; None where the plan does not say (or nothing is known yet: the reservation asks)."""
+    async def max_file_bytes(self, tenant: UUID, *, fresh: bool = False) -> int | None:
+        """The plan's largest file; None where the plan does not say (or nothing is known yet: the reservation asks).
+
+        Unless it has to be `fresh` it may be a second old.
+        """
+        now = time.monotonic()
+        known = self._max_file.get(tenant)
+        if known is not None and known[0] > now and not fresh:
+            return known[1]
         async with self._database.transaction(tenant) as connection:
             found: int | None = await connection.fetchval(_MAX_FILE, tenant)
+        if len(self._max_file) > REMEMBERED:
+            self._max_file.clear()
+        self._max_file[tenant] = (now + 1, found)
         return found
 
 

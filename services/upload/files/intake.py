@@ -78,11 +78,11 @@ class Intake:
     async def begin(self, sender: Sender, announced: Announced) -> "Upload":
         """Raises FileTooLarge, QuotaExceeded, InvalidUpload, EntitlementsUnknown."""
         form = UploadForm(announced.content_type)
-        limit = await self._accounts.max_file_size(sender.tenant, self._policy.max_file_size)
         least = announced.file_size
         if least is None:
             # No form is that much larger than its file, so this much will come at the very least.
             least = max(0, (announced.length or 0) - ENVELOPE)
+        limit = await self._accounts.max_file_size(sender.tenant, self._policy.max_file_size, at_least=least)
         if least > limit:
             raise FileTooLarge(limit)
         upload = Upload(self._accounts, self._store, self._policy, self._clock, sender, announced, form, limit)

@@ -22,6 +22,12 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_
 _ZIP = b"PK\x03\x04"
 _ZIPPED = ("zip", "openxmlformats", "opendocument", "epub", "java-archive", "android.package")
 
+# (offset, length) → bytes there → [(number in the table, entry)]
+_SIGNATURES: dict[tuple[int, int], dict[bytes, list[tuple[int, puremagic.PureMagic]]]] = {}
+for _number, _entry in enumerate(puremagic.magic_header_array):
+    _place = _SIGNATURES.setdefault((_entry.offset, len(_entry.byte_match)), {})
+    _place.setdefault(_entry.byte_match, []).append((_number, _entry))
+
 _DOCUMENTS = (
     "text/",
     "application/pdf",
@@ -74,13 +80,28 @@ def media_type(head: bytes, declared: str | None) -> str:
         declared = ""
     if head.startswith(_ZIP):
         return declared if any(mark in declared for mark in _ZIPPED) else "application/zip"
-    try:
-        found = str(puremagic.from_string(head, mime=True)).lower() if head else ""
-    except (puremagic.PureError, ValueError, IndexError):
-        found = ""
+    found = sniff(head)
     if _MEDIA_TYPE.fullmatch(found):
         return found
     return declared if declared.startswith("text/") and _is_text(head) else _plain(head)
+
+
+def sniff(head: bytes) -> str:
+    """The type whose signature in puremagic's table is the longest that fits, or nothing.
+
+    puremagic itself compares all thousand of them, one by one, for 0.4 ms an upload. It is asked where one signature
+    leads to others.
+    """
+    fitting = [
+        (len(magic.byte_match), -number, magic)
+        for (offset, length), known in _SIGNATURES.items()
+        for number, magic in known.get(head[offset : offset + length], ())
+    ]
+    if not fitting:
+        return ""
+    if any(magic.byte_match in puremagic.main.multi_part_dict for _, _, magic in fitting):
+        return str(puremagic.from_string(head, mime=True)).lower()
+    return str(max(fitting)[2].mime_type).lower()
 
 
 def file_type(media: str) -> FileType:

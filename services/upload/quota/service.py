@@ -53,8 +53,11 @@ class AccountService:
             await self._entitlements.pull(tenant)
         raise TenantUnknown(tenant)
 
-    async def max_file_size(self, tenant: UUID, configured: int) -> int:
+    async def max_file_size(self, tenant: UUID, configured: int, *, at_least: int) -> int:
+        """Bytes a file may have. Nobody is refused `at_least` bytes by a figure that has just changed."""
         limit = await self._entitlements.max_file_bytes(tenant)
+        if limit is not None and at_least > limit:
+            limit = await self._entitlements.max_file_bytes(tenant, fresh=True)
         return configured if limit is None else min(limit, configured)
 
     async def _submit(self, tenant: UUID, change: Change) -> Result:

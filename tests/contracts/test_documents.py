@@ -1,0 +1,27 @@
+"""Generated documents are the code's, and what the code promises about consumers holds everywhere."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_openapi_document_is_the_code() -> None:
+    """`python -m deploy.openapi > docs/openapi.json` after a change of routes."""
+    made = subprocess.run([sys.executable, "-m", "deploy.openapi"], cwd=ROOT, capture_output=True, check=True).stdout
+    assert json.loads(made) == json.loads((ROOT / "docs" / "openapi.json").read_text())
+
+
+def test_every_subscriber_says_when_it_acknowledges() -> None:
+    """FastStream's default acknowledges a message whose handler failed."""
+    found = 0
+    for file in [*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "subscriber":
+                found += 1
+                policy = next((ast.unparse(k.value) for k in node.keywords if k.arg == "ack_policy"), None)
+                assert policy == "AckPolicy.MANUAL", f"{file}:{node.lineno}"
+    assert found >= 1

@@ -1,0 +1,43 @@
+"""Media types and names, without a service."""
+
+import puremagic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.upload.files import rules
+
+SIGNATURES = [magic for magic in puremagic.magic_header_array if magic.offset < 4096]
+
+
+@pytest.mark.parametrize("filler", [b"\x01", b" "])
+def test_every_signature_is_found_as_puremagic_finds_it(filler: bytes) -> None:
+    """Our index against the library's own walk through its table, longer than any footer it looks for."""
+    for magic in SIGNATURES:
+        head = (filler * magic.offset + magic.byte_match).ljust(4096, filler)[:4096]
+        try:
+            expected = str(puremagic.from_string(head, mime=True)).lower()
+        except puremagic.PureError:
+            expected = ""
+        assert rules.sniff(head) == expected, magic
+
+
+@given(st.binary(max_size=600))
+def test_whatever_comes_has_a_type(head: bytes) -> None:
+    assert "/" in rules.media_type(head, "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("head", "declared", "expected"),
+    [
+        (b"%PDF-1.7\n", "image/png", "application/pdf"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "text/html", "image/png"),
+        (b"hello", "text/markdown", "text/markdown"),
+        (b"hello", "application/x-msdownload", "text/plain"),
+        (b"\x00\x01\x02", "text/plain", "application/octet-stream"),
+        (b"", None, "application/octet-stream"),
+        (b"PK\x03\x04" + bytes(40), "image/png", "application/zip"),
+    ],
+)
+def test_the_content_is_believed_and_not_the_client(head: bytes, declared: str | None, expected: str) -> None:
+    assert rules.media_type(head, declared) == expected
