@@ -7,6 +7,7 @@ from shared.http.dependencies import AdminOnly, CurrentPrincipal, CurrentTenant,
 from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor
 from shared.http.problems import Problem, problem_response
 from shared.http.server import serve
+from shared.http.stopping import Stopping, unless
 
 __all__ = [
     "UNLIMITED_BODY",
@@ -22,10 +23,12 @@ __all__ = [
     "RequestTimeout",
     "ServiceClient",
     "ServiceOnly",
+    "Stopping",
     "create_app",
     "decode_cursor",
     "encode_cursor",
     "problem_response",
     "read_body",
     "serve",
+    "unless",
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -71,8 +72,20 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 class Server(uvicorn.Server):
     """uvicorn's own raises the signal again when it has stopped, and so kills the process before consumers have let go
-    and the last spans are sent. This one only stops.
+    and the last spans are sent. This one only stops, and tells the requests under way that it does.
     """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state["stopping"] = self._stopping
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

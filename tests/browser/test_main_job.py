@@ -104,9 +104,10 @@ async def test_it_works_without_javascript(browser: Browser, stack: Stack) -> No
     context = await browser.new_context(java_script_enabled=False)
     page = await context.new_page()
     await sign_up(page, stack)
-    await choose(page, "plain form.txt", 2 * MB)
+    file = {"name": "plain form.txt", "mimeType": "text/plain", "buffer": b"x" * 2 * MB}
+    await page.locator("form#upload input[type=file]").set_input_files(file)  # type: ignore[arg-type]
     await page.locator("form#upload button[type=submit]").click()
-    await expect(page.locator("#file-list")).to_contain_text("plain form.txt")
+    await expect(page.locator("#file-list")).to_contain_text("plain form.txt", timeout=15_000)
     await expect(page.locator("[data-show=used]")).to_have_text("2 MB")
     await page.get_by_role("button", name="Delete plain form.txt").click()
     await expect(page.locator("#file-list")).not_to_contain_text("plain form.txt")
@@ -115,4 +116,26 @@ async def test_it_works_without_javascript(browser: Browser, stack: Stack) -> No
     await pay(page, stack)
     await page.reload()
     await expect(page.locator("[data-show=limit]")).to_have_text("10 GB")
+    await context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_operators_pages_look_finished(browser: Browser, stack: Stack, shots: Path, scheme: str) -> None:
+    """Traces, one trace's waterfall, and mail: on a phone too nothing overflows sideways."""
+    context = await browser.new_context(viewport=SIZES["phone"], color_scheme=scheme)  # type: ignore[arg-type]
+    page = await context.new_page()
+    await sign_up(page, stack)
+    console = stack.status["traces_url"]
+    await page.goto(console)
+    await expect(page.locator("a[href^='/trace/']").first).to_be_visible(timeout=15_000)
+    for name, size in (("phone", SIZES["phone"]), ("desk", SIZES["desk"])):
+        await page.set_viewport_size(size)
+        for part, address in (("traces", console), ("mail", stack.status["mail_url"])):
+            await page.goto(address)
+            await page.screenshot(path=shots / f"{part}-{name}-{scheme}.png", full_page=True)
+            wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{part} is {wide} px too wide"
+    await page.goto(console)
+    await page.locator("a[href^='/trace/']").first.click()
+    await page.screenshot(path=shots / f"trace-{scheme}.png", full_page=True)
     await context.close()

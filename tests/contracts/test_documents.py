@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,10 @@ def test_every_subscriber_says_when_it_acknowledges() -> None:
                 policy = next((ast.unparse(k.value) for k in node.keywords if k.arg == "ack_policy"), None)
                 assert policy == "AckPolicy.MANUAL", f"{file}:{node.lineno}"
     assert found >= 1
+
+
+def test_the_requirements_name_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "requirements.md").read_text())
+    assert len(named) > 25
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+    assert missing == []

@@ -1,5 +1,6 @@
 """The stack at the command line: one line for each trouble, nothing left behind."""
 
+import http.client
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import stat
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -111,7 +113,11 @@ def test_what_dies_is_started_again_and_down_leaves_nothing() -> None:
         recorded = [(s["pid"], s["created"]) for s in status["services"]] + [(status["pid"], status["created"])]
         family = psutil.Process(status["pid"]).children(recursive=True)
         assert len(family) >= len(status["services"])
+        stream, begun = open_stream(own), time.monotonic()
         own.command("down")
+        # An open page holds nobody up.
+        assert time.monotonic() - begun < 4
+        stream.close()
         assert not any(is_alive(pid, created) for pid, created in recorded)
         gone, alive = psutil.wait_procs(family, timeout=5)
         assert not alive, alive
@@ -126,6 +132,17 @@ def test_a_killed_supervisor_takes_everything_along() -> None:
         wait_for(lambda: not any(is_alive(s["pid"], s["created"]) for s in status["services"]))
         own.command("up", "--port", str(own.port), "--broker", "embedded", "--detach")
         assert own.status["ready"] is True
+
+
+def open_stream(stack: Stack) -> http.client.HTTPConnection:
+    """A page's live events, being read."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=20)
+    who = json.dumps({"email": f"{uuid4().hex}@example.com", "password": uuid4().hex, "name": "Ada"})
+    connection.request("POST", "/api/auth/signup", who, {"Content-Type": "application/json"})
+    token = json.loads(connection.getresponse().read())["access_token"]
+    connection.request("GET", "/api/events", headers={"Authorization": f"Bearer {token}"})
+    assert connection.getresponse().readline().startswith(b"retry")
+    return connection
 
 
 def back(stack: Stack, name: str, before: int) -> bool:

@@ -20,7 +20,7 @@ async def get_signed(
     request: Request,
     services: Services,
     expires: Annotated[str, Query(max_length=12)],
-    signature: Annotated[str, Query(max_length=64)],
+    sig: Annotated[str, Query(max_length=64)],
 ) -> Response:
     """403 `link_invalid` for anything altered, 403 `link_expired` after its time."""
     try:
@@ -29,6 +29,6 @@ async def get_signed(
         raise LinkRefused("link_invalid") from None
     if (str(tenant), str(file), str(until)) != (tenant_id, file_id, expires):
         raise LinkRefused("link_invalid")
-    services.links.check(tenant, file, until, signature)
+    services.links.check(tenant, file, until, sig)
     found = await services.files.get(tenant, file)
     return await content.respond(services.files, found, request.headers, head=request.method == "HEAD")
