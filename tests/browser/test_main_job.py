@@ -1,5 +1,6 @@
 """The main job with a mouse: sign up, upload, watch the bar, be refused, pay, go on; and without JavaScript."""
 
+import asyncio
 import re
 import secrets
 import tempfile
@@ -114,8 +115,10 @@ async def test_it_works_without_javascript(browser: Browser, stack: Stack) -> No
     await expect(page.locator("[data-show=used]")).to_have_text("0 Bytes")
     await page.get_by_role("button", name="Upgrade to Pro").click()
     await pay(page, stack)
-    await page.reload()
-    await expect(page.locator("[data-show=limit]")).to_have_text("10 GB")
+    async with asyncio.timeout(20):
+        while await page.locator("[data-show=limit]").text_content() != "10 GB":
+            await asyncio.sleep(0.2)
+            await page.reload()
     await context.close()
 
 
