@@ -66,12 +66,13 @@ class Addresses:
         self.kafka = ""  # known once the broker runs
 
     def database(self, service: str, role: str) -> str:
-        where = f"127.0.0.1:{self._ports['postgres']}"
+        where, options = f"127.0.0.1:{self._ports['postgres']}", ""
         if self._postgres is not None:
             given = urlsplit(self._postgres)
             where = f"{given.hostname}:{given.port or 5432}"
+            options = f"?{given.query}" if given.query else ""  # for example sslmode
         name = f"{service}_{role}"
-        return f"postgresql://{name}:{quote(self._secrets[name])}@{where}/{service}"
+        return f"postgresql://{name}:{quote(self._secrets[name])}@{where}/{service}{options}"
 
     def environment(self, name: str) -> dict[str, str]:
         """Of `upload`, `upload:worker` …: the caller's own, then what this stack says."""

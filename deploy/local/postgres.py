@@ -106,12 +106,10 @@ async def provision(dsn: str, secrets: dict[str, str]) -> None:
         bases = {row[0] for row in await connection.fetch("SELECT datname FROM pg_database")}
         for service in SERVICES:
             for role in (f"{service}_{kind}" for kind in ROLES):
+                # Also where it is there already: a server may have served another home. The password's characters are
+                # those of addresses: nothing to quote.
                 verb = "ALTER" if role in roles else "CREATE"
-                if verb == "CREATE" or urlsplit(dsn).username != "postgres":
-                    # URL-safe characters only: nothing to quote.
-                    await connection.execute(
-                        f"{verb} ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{secrets[role]}'"
-                    )
+                await connection.execute(f"{verb} ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{secrets[role]}'")
             if service not in bases:
                 await connection.execute(f"CREATE DATABASE {service} OWNER {service}_owner")
                 await connection.execute(f"REVOKE CONNECT ON DATABASE {service} FROM PUBLIC")
