@@ -32,6 +32,7 @@ CLIENTS = 32
 SECONDS = 5.0
 MEMORY = 64 * 1024**2  # bytes either process may grow by
 _FREE = "UPDATE tenant_storage SET limit_bytes = NULL, max_file_bytes = NULL WHERE tenant_id = $1 RETURNING 1"
+BOUNDARY = 24 * "-" + "5f2b1c9a7e3d4860"  # as long as clients make them: the search for it depends on that
 _PIECE = os.urandom(1024**2)
 
 
@@ -43,18 +44,18 @@ class Target:
     def request(self, size: int) -> tuple[bytes, bytes]:
         """What comes before and after the file's bytes."""
         where = urlsplit(self.url)
-        front = b'--b\r\nContent-Disposition: form-data; name="category"\r\n\r\ndocuments\r\n'
-        front += b'--b\r\nContent-Disposition: form-data; name="file"; filename="bench.bin"\r\n\r\n'
-        back = b"\r\n--b--\r\n"
+        front = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="category"\r\n\r\ndocuments\r\n'
+        front += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="bench.bin"\r\n\r\n'
+        back = f"\r\n--{BOUNDARY}--\r\n"
         lines = [
             f"POST {where.path} HTTP/1.1",
             f"Host: {where.netloc}",
-            "Content-Type: multipart/form-data; boundary=b",
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
             f"Content-Length: {len(front) + size + len(back)}",
             f"X-File-Size: {size}",
             *(f"{name}: {value}" for name, value in self.headers.items()),
         ]
-        return "\r\n".join([*lines, "", ""]).encode() + front, back
+        return ("\r\n".join([*lines, "", ""]) + front).encode(), back.encode()
 
 
 async def run(_: PostgresServer) -> list[Row]:
