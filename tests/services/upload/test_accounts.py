@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -16,34 +15,18 @@ from services.upload.quota.repository import Change
 from services.upload.quota.rules import Command, Delete, Extend, Release, Reserve, Settle
 from services.upload.quota.writer import AccountWriter
 from shared.db import Database
-from shared.events import FileStored
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
+from tests.shared.kafka.samples import stored
 
 LIMIT = 100  # bytes
 _CREATE = "INSERT INTO tenant_storage (tenant_id, plan, limit_bytes, entitlements_version) VALUES ($1, 'free', $2, 1)"
 
 
-def file_of(tenant: UUID, file_id: UUID, size: int) -> FileStored:
-    return FileStored(
-        tenant_id=tenant,
-        file_id=file_id,
-        path=f"documents/{file_id}",
-        name="n",
-        size=size,
-        content_type="text/plain",
-        file_type="document",
-        category="documents",
-        subcategory=None,
-        entity_id=None,
-        project_id=None,
-        sha256="0" * 64,
-        uploaded_by=None,
-        stored_at=datetime.now(UTC),
-    )
-
-
 def change_of(tenant: UUID, command: Command) -> Change:
-    return Change(command, file=file_of(tenant, command.id, command.size) if isinstance(command, Settle) else None)
+    if not isinstance(command, Settle):
+        return Change(command)
+    file = stored(tenant, command.size).model_copy(update={"file_id": command.id, "path": f"documents/{command.id}"})
+    return Change(command, file=file)
 
 
 @dataclass
