@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from benchmarks import samples
 from benchmarks.report import Row, percentile
 from deploy.local.demo.client import Person
-from services.upload.quota.repository import Change
+from services.upload.quota.changes import Change
 from services.upload.quota.rules import Settle
 from services.upload.quota.writer import AccountWriter
 from shared.db import Database
@@ -66,6 +66,7 @@ async def _load(stack: Stack, people: list[Person]) -> tuple[Moments, Moments, l
         async def store(tenant: UUID) -> None:
             file = samples.file_stored(tenant)
             result = await writer.submit(tenant, Change(Settle(file.file_id, file.size), file=file))
+            assert result.seq is not None
             committed[tenant, result.seq] = time.perf_counter()
 
         alerting = asyncio.create_task(_alerts(stack, people, writer))

@@ -11,8 +11,8 @@ import asyncpg
 
 from benchmarks import samples
 from benchmarks.report import Row
-from services.upload.quota.repository import Change
-from services.upload.quota.rules import Extend, Settle
+from services.upload.quota.changes import Change
+from services.upload.quota.rules import Reserve, Settle
 from services.upload.quota.writer import AccountWriter
 from shared.db import Database
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
@@ -70,7 +70,7 @@ async def _ours(created: ServiceDatabase) -> tuple[float, int]:
 
         async def one() -> bool:
             file = samples.file_stored(tenant)
-            held = await writer.submit(tenant, Change(Extend(file.file_id, file.size), lifetime=_HOUR))
+            held = await writer.submit(tenant, Change(Reserve(file.file_id, file.size), lifetime=_HOUR))
             if not held.ok:
                 return False
             settled = await writer.submit(tenant, Change(Settle(file.file_id, file.size), file=file))

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from services.upload.files.intake import Intake
 from services.upload.files.service import FileService
+from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
 from services.upload.quota.service import AccountService

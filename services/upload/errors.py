@@ -33,6 +33,11 @@ class InvalidUpload(DomainError):
         super().__init__(code, 422, detail)
 
 
+class DigestMismatch(DomainError):
+    def __init__(self) -> None:
+        super().__init__("digest_mismatch", 422, "The bytes that came are not the ones the digest was made of.")
+
+
 class FileNotFound(DomainError):
     """Also for another tenant's file: whether it exists is not ours to say."""
 

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from fastapi import FastAPI
 
-from services.upload.blobs.local import LocalStore
+from services.upload.blobs.open import open_locations
 from services.upload.dependencies import UploadServices
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files import routes as files
-from services.upload.files.intake import Intake, Policy
 from services.upload.files.service import FileService
+from services.upload.intake.acceptance import Acceptance
+from services.upload.intake.intake import Intake
+from services.upload.intake.policy import Policy
 from services.upload.ledger import routes as ledger
 from services.upload.ledger.service import ProofService
 from services.upload.links import routes as links
@@ -33,35 +35,39 @@ def create(settings: Settings) -> FastAPI:
     name, clock = settings.service_name, SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
-    store = LocalStore(settings.local_storage_path)
+    locations = open_locations(settings)
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
     policy = Policy(
         tree=load_categories(),
         allowed=settings.allowed,
         max_file_size=settings.max_file_size,
+        max_resumable_size=settings.max_resumable_size,
         lifetime=timedelta(seconds=settings.reservation_seconds),
         upgrade_url=settings.upgrade_url,
     )
+
+    acceptance = Acceptance(accounts, policy, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
             yield
+            await locations.close()
 
     app = create_app(
         settings,
         title="Stowage upload",
         routers=[quota.router, files.router, links.router, ledger.router, outbox_router(database, [FILES])],
         lifespan=lifespan,
-        checks={"database": database.ping, "store": store.check},
+        checks={"database": database.ping, "store": locations.check},
     )
     app.state.services = UploadServices(
         accounts=accounts,
-        intake=Intake(accounts, store, policy, clock),
-        files=FileService(database, accounts, store),
+        intake=Intake(accounts, entitlements, acceptance, locations, policy),
+        files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
-        proof=ProofService(database, store),
+        proof=ProofService(database, locations),
         idle_seconds=settings.idle_seconds,
     )
     return app

@@ -18,6 +18,7 @@ class Settings(ServiceSettings):
     local_storage_path: Path
     signing_secret: str  # several, newest first, separated by commas, while keys rotate
     max_file_size: int = Field(default=52_428_800, gt=0)  # bytes through the form upload (S1.12)
+    max_resumable_size: int = Field(default=5 * 1024**4, gt=0)  # bytes in pieces or straight to the store
     allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
     reservation_seconds: int = Field(default=3600, ge=5)
     idle_seconds: float = Field(default=30, gt=0)  # a body that brings nothing for so long is given up

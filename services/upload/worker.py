@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.upload.blobs.cleanup import Cleanup
-from services.upload.blobs.local import LocalStore
+from services.upload.blobs.open import open_locations
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.settings import Settings
 from services.upload.wiring import FILES
@@ -20,7 +20,8 @@ from shared.worker import Job, WorkerParts, run_worker
 async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     name = settings.service_name
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
-    cleanup = Cleanup(database, LocalStore(settings.local_storage_path), settings.reservation_seconds * 2)
+    locations = open_locations(settings)
+    cleanup = Cleanup(database, locations, settings.reservation_seconds * 2)
     relay = Relay(
         database, [FILES], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
     )
@@ -41,6 +42,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )
+        await locations.close()
 
 
 async def _after_send() -> None:

@@ -11,7 +11,17 @@ from shared.events.billing import (
     SubscriptionChanged,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
-from shared.events.files import FileDeleted, FileEvent, FileStored, FileType
+from shared.events.files import (
+    FileBefore,
+    FileDeleted,
+    FileEvent,
+    FileMoved,
+    FileReplaced,
+    FileRestored,
+    FileStored,
+    FileTrashed,
+    FileType,
+)
 from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
 
@@ -22,9 +32,14 @@ __all__ = [
     "Entitlements",
     "EntitlementsChanged",
     "Event",
+    "FileBefore",
     "FileDeleted",
     "FileEvent",
+    "FileMoved",
+    "FileReplaced",
+    "FileRestored",
     "FileStored",
+    "FileTrashed",
     "FileType",
     "Metric",
     "PaymentCancelled",

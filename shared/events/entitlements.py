@@ -22,6 +22,9 @@ class Entitlements(BaseModel):
     memory_bytes: int | None
     custom_domains: bool
     max_file_bytes: int | None
+    # Bodies from before these were sold do not have them.
+    allowed_types: tuple[str, ...] | None = None  # media types, `image/*` for a family; None allows all
+    trash_days: int = 0  # a deleted file is kept and counted so long
 
 
 class EntitlementsChanged(Event):

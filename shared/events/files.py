@@ -1,8 +1,14 @@
-"""`files.v1`: what entered and left a tenant's storage. Written by `upload`, one per ledger entry."""
+"""`files.v1`: what entered, changed and left a tenant's storage. Written by `upload`, one per ledger entry.
+
+What a tenant stores is the sum over these: `file.stored` adds a file, `file.deleted` takes it away again,
+`file.replaced` exchanges one size for another, the rest change no byte.
+"""
 
 from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
 
 from shared.events.base import Event
 
@@ -10,7 +16,11 @@ FileType = Literal["image", "video", "audio", "document", "other"]
 
 
 class FileEvent(Event):
-    """The whole file, so that no consumer has to ask. `size` in bytes, `sha256` in hex."""
+    """The whole file as it is after the event, so that no consumer has to ask. `size` in bytes, `sha256` in hex.
+
+    `folder` has slashes between its names and none around them. A kept older version is a file of its own:
+    `version_of` is the file it was.
+    """
 
     topic: ClassVar[str] = "files.v1"
 
@@ -27,14 +37,74 @@ class FileEvent(Event):
     sha256: str
     uploaded_by: UUID | None
     stored_at: datetime
+    # Bodies from before there were folders and versions have neither.
+    folder: str = ""
+    version_of: UUID | None = None
+
+
+class FileBefore(BaseModel):
+    """What a change took the place of: where its bytes were counted, and how many they were."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path: str
+    name: str
+    size: int
+    file_type: FileType
+    category: str
+    subcategory: str | None
+    entity_id: str | None
+    project_id: UUID | None
+    folder: str
+    sha256: str
 
 
 class FileStored(FileEvent):
     type: ClassVar[str] = "file.stored"
 
 
+class FileReplaced(FileEvent):
+    """The same file with other bytes."""
+
+    type: ClassVar[str] = "file.replaced"
+
+    previous: FileBefore
+    replaced_at: datetime
+    replaced_by: UUID | None
+
+
+class FileMoved(FileEvent):
+    """Another name, folder, category, entity or project; the same bytes."""
+
+    type: ClassVar[str] = "file.moved"
+
+    previous: FileBefore
+    moved_at: datetime
+    moved_by: UUID | None
+
+
+class FileTrashed(FileEvent):
+    """Out of sight, still stored and counted, until it is restored or purged."""
+
+    type: ClassVar[str] = "file.trashed"
+
+    trashed_at: datetime
+    trashed_by: UUID | None
+    purge_at: datetime
+
+
+class FileRestored(FileEvent):
+    type: ClassVar[str] = "file.restored"
+
+    restored_at: datetime
+    restored_by: UUID | None
+
+
 class FileDeleted(FileEvent):
+    """`trashed`: its bytes were counted as trash until now."""
+
     type: ClassVar[str] = "file.deleted"
 
     deleted_at: datetime
     deleted_by: UUID | None
+    trashed: bool = False

@@ -4,11 +4,15 @@ from shared.events.alerts import ThresholdCleared, ThresholdCrossed
 from shared.events.base import Event
 from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
 from shared.events.entitlements import EntitlementsChanged
-from shared.events.files import FileDeleted, FileStored
+from shared.events.files import FileDeleted, FileMoved, FileReplaced, FileRestored, FileStored, FileTrashed
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
 
 _ALL: tuple[type[Event], ...] = (
     FileStored,
+    FileReplaced,
+    FileMoved,
+    FileTrashed,
+    FileRestored,
     FileDeleted,
     TenantCreated,
     TenantUpdated,

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from shared.events import COMPACTED, EVENTS, TOPICS, UnknownEventType, asyncapi, decode
 
 GOLDEN = Path(__file__).parent / "events"
+# Fields younger than the first bodies of their event. Nothing else may have a default: it would hide missing data.
+LATER = {name: {"folder", "version_of", "trashed"} for name in EVENTS if name.startswith("file.")}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 
 
@@ -27,9 +29,8 @@ def test_every_golden_body_has_its_event() -> None:
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_each_field_is_needed(name: str) -> None:
-    """A default would hide missing data."""
     golden = json.loads((GOLDEN / f"{name}.json").read_text())
-    for field in golden:
+    for field in set(golden) - LATER.get(name, set()):
         with pytest.raises(ValidationError):
             decode(name, json.dumps({k: v for k, v in golden.items() if k != field}))
 

@@ -53,8 +53,11 @@ class Plan(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Of everything it says: the same version must always say the same."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """Of everything it says: the same version must always say the same, also to a newer Stowage."""
+        said = self.model_dump(mode="json")
+        # An entitlement that was not sold yet when the plan was written must not make it another plan.
+        said["entitlements"] = self.entitlements.model_dump(mode="json", exclude_defaults=True)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 class Catalogue:

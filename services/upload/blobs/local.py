@@ -2,20 +2,26 @@
 
 import asyncio
 import contextlib
-import hashlib
+import errno
+import itertools
+import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
-from services.upload.blobs.store import Found, Written
+from services.upload.blobs.digest import Digest
+from services.upload.blobs.store import Found, Leftover, StoreFull, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together
 AHEAD = 8 * BUFFER  # bytes that may wait in memory for the disk
+BATCH = 1000  # entries of a listing fetched in one trip to a thread
 READ = 512 * 1024  # bytes of a download held at a time
-HEAD = 4096  # bytes kept for sniffing
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 T = TypeVar("T")
 
@@ -30,8 +36,18 @@ class LocalStore:
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def create(self, upload_id: UUID) -> "LocalWriter":
-        return LocalWriter(self, self._staging / str(upload_id))
+    def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> "LocalWriter":  # noqa: ARG002
+        return LocalWriter(self, self._staging / str(upload_id), digest)
+
+    def resume(
+        self,
+        upload_id: UUID,
+        state: Mapping[str, Any],  # noqa: ARG002 - the file itself is all there is to know
+        offset: int,
+        digest: Digest | None,
+        path: str | None = None,  # noqa: ARG002
+    ) -> "LocalWriter":
+        return LocalWriter(self, self._staging / str(upload_id), digest, resumes=offset)
 
     async def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         file = await self.run(lambda: self._path(path).open("rb", buffering=0))
@@ -46,26 +62,55 @@ class LocalStore:
         finally:
             file.close()
 
-    async def exists(self, path: str) -> bool:
-        return await self.run(self._path(path).is_file)
+    async def stat(self, path: str) -> Found | None:
+        def look() -> Found | None:
+            try:
+                stat = self._path(path).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return Found(path, stat.st_size, stat.st_mtime)
+
+        return await self.run(look)
+
+    async def copy(self, source: str, target: str) -> None:
+        """By a second name for the same bytes: a blob is never written again."""
+
+        def link() -> None:
+            place = self._path(target)
+            made = self._make_folders(place.parent)
+            with contextlib.suppress(FileExistsError):
+                os.link(self._path(source), place)
+            for folder in (place.parent, *made):
+                _sync_folder(folder)
+
+        await self.run(link)
 
     async def delete(self, path: str) -> None:
         await self.run(lambda: self._path(path).unlink(missing_ok=True))
 
-    async def walk(self, prefix: str) -> list[Found]:
-        return await self.run(lambda: self._walk(prefix))
+    async def walk(self, prefix: str) -> AsyncIterator[Found]:
+        entries = self._walk(prefix)
+        while batch := await self.run(lambda: list(itertools.islice(entries, BATCH))):
+            for found in batch:
+                yield found
 
-    async def stale_uploads(self, older_than: float) -> list[UUID]:
-        return await self.run(lambda: [UUID(p.name) for p in self._staging.iterdir() if p.stat().st_mtime < older_than])
+    async def leftovers(self, older_than: float) -> AsyncIterator[Leftover]:
+        for leftover in await self.run(lambda: list(self._leftovers(older_than))):
+            yield leftover
 
-    async def drop_upload(self, upload_id: UUID) -> None:
-        await self.run(lambda: (self._staging / str(upload_id)).unlink(missing_ok=True))
+    async def drop(self, leftover: Leftover) -> None:
+        await self.run(lambda: (self._staging / leftover.handle).unlink(missing_ok=True))
+
+    async def close(self) -> None:
+        self._pool.shutdown(wait=False)
 
     async def check(self) -> None:
         await self.run(lambda: os.utime(self._staging))
 
     async def run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        """In a thread. Raises FileNotFoundError, StoreFull, StoreUnavailable."""
+        with _explained():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def put(self, staged: Path, path: str) -> None:
         """Moves a synced file to its place and syncs the folders that changed."""
@@ -93,28 +138,33 @@ class LocalStore:
             raise FileNotFoundError(path)
         return found
 
-    def _walk(self, prefix: str) -> list[Found]:
-        found = []
+    def _walk(self, prefix: str) -> Iterator[Found]:
         for place, _, names in os.walk(self._path(prefix)):
             for name in names:
                 path = Path(place, name)
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     stat = path.stat()
-                    found.append(Found(str(path.relative_to(self._blobs)), stat.st_size, stat.st_mtime))
-        return found
+                    yield Found(str(path.relative_to(self._blobs)), stat.st_size, stat.st_mtime)
+
+    def _leftovers(self, older_than: float) -> Iterator[Leftover]:
+        for path in self._staging.iterdir():
+            with contextlib.suppress(FileNotFoundError, ValueError):  # ended meanwhile, or not ours
+                stat = path.stat()
+                if stat.st_mtime < older_than:
+                    yield Leftover(UUID(path.name), path.name, stat.st_size)
 
 
 class LocalWriter:
     """Small uploads cost one trip to a thread; large ones one a buffer, filled while the last one is written."""
 
-    def __init__(self, store: LocalStore, staged: Path) -> None:
+    def __init__(self, store: LocalStore, staged: Path, digest: Digest | None, resumes: int | None = None) -> None:
         self._store = store
         self._staged = staged
+        self._digest = digest
         self._file: int | None = None
-        self._hash = hashlib.sha256()
-        self._size = 0
-        self._sent = 0  # bytes the disk was told to begin with
-        self._head = b""
+        self._resumes = resumes is not None
+        self._size = resumes or 0
+        self._sent = self._size  # bytes the disk was told to begin with
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._writing: asyncio.Future[None] | None = None
@@ -126,33 +176,45 @@ class LocalWriter:
         if self._buffered >= BUFFER:
             await self._flush()
 
-    async def finish(self) -> Written:
-        if self._writing is not None:
-            await self._writing
-            self._writing = None
-        chunks = self._take()
-        if self._file is not None:
+    async def checkpoint(self) -> dict[str, Any]:
+        chunks = await self._drained()
+        await self._store.run(lambda: self._save(chunks))
+        return {}
+
+    async def finish(self) -> None:
+        chunks = await self._drained()
+        if self._file is not None or self._resumes:
             await self._store.run(lambda: self._put(chunks))
         else:
             # Never touched the disk: hashing what is in memory is quick, and writing waits for `place`.
             self._count(chunks)
             self._buffer = chunks
-        return Written(self._size, self._hash.hexdigest(), self._head)
 
     async def place(self, path: str) -> None:
         chunks = self._take()
         self._placed = path  # said first: half a placement must be undone too
         await self._store.run(lambda: self._place(chunks, path))
 
+    async def suspend(self) -> None:
+        with contextlib.suppress(OSError):
+            await self._drained()
+        await self._store.run(self._close)
+
     async def abort(self) -> None:
         if self._writing is not None:
             await asyncio.wait({self._writing})
         await self._store.run(self._remove)
 
-    async def _flush(self) -> None:
+    async def _drained(self) -> list[bytes]:
+        """Waits for what is being written; returns what has not been handed to the disk."""
         if self._writing is not None:
-            await self._writing
-        chunks = self._take()
+            with _explained():
+                await self._writing
+            self._writing = None
+        return self._take()
+
+    async def _flush(self) -> None:
+        chunks = await self._drained()
         loop = asyncio.get_running_loop()
         self._writing = loop.run_in_executor(self._store._pool, self._put, chunks)  # noqa: SLF001 - its own store
 
@@ -165,11 +227,9 @@ class LocalWriter:
         self._count(chunks)
 
     def _count(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            if len(self._head) < HEAD:
-                self._head += chunk[: HEAD - len(self._head)]
-            self._hash.update(chunk)
-            self._size += len(chunk)
+        self._size += sum(map(len, chunks))
+        if self._digest is not None:
+            self._digest.update(chunks)
 
     def _append(self, chunks: list[bytes]) -> None:
         if self._size - self._sent >= AHEAD and self._file is not None:
@@ -177,7 +237,7 @@ class LocalWriter:
             os.posix_fadvise(self._file, self._sent, self._size - self._sent, os.POSIX_FADV_DONTNEED)
             self._sent = self._size
         if self._file is None:
-            self._file = os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = self._open()
         left = [memoryview(chunk) for chunk in chunks if chunk]
         while left:
             written = os.writev(self._file, left[:512])
@@ -186,21 +246,62 @@ class LocalWriter:
             if left and written:
                 left[0] = left[0][written:]
 
+    def _open(self) -> int:
+        if not self._resumes:
+            return os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Nothing need be there yet: the first bytes may have been lost with their process.
+        create = 0 if self._size else os.O_CREAT
+        file = os.open(self._staged, os.O_WRONLY | os.O_CLOEXEC | create, 0o600)
+        try:
+            if os.fstat(file).st_size < self._size:
+                raise OSError(errno.EIO, "the staged file is shorter than what was safe")
+            # What was written after the last checkpoint was promised to nobody.
+            os.ftruncate(file, self._size)
+            os.lseek(file, self._size, os.SEEK_SET)
+        except OSError:
+            os.close(file)
+            raise
+        return file
+
+    def _save(self, chunks: list[bytes]) -> None:
+        created = self._file is None and not self._resumes
+        self._put(chunks)
+        if self._file is None:
+            return
+        os.fdatasync(self._file)
+        self._sent = self._size
+        if created:
+            _sync_folder(self._staged.parent)
+
     def _place(self, chunks: list[bytes], path: str) -> None:
         self._append(chunks)
         assert self._file is not None  # noqa: S101 - appending opened it
         os.fsync(self._file)
-        os.close(self._file)
-        self._file = None
+        self._close()
         self._store.put(self._staged, path)
 
-    def _remove(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _remove(self) -> None:
+        self._close()
         self._staged.unlink(missing_ok=True)
         if self._placed is not None:
             self._store._path(self._placed).unlink(missing_ok=True)  # noqa: SLF001 - its own store
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """A disk's troubles in the words of a store."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        log.error("the disk refuses: %s", error)
+        raise (StoreFull() if error.errno in FULL else StoreUnavailable()) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,18 +1,26 @@
 """Where bytes live. A blob is written under its upload's id, out of sight, and gets its path when it is whole."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
+from services.upload.blobs.digest import Digest
+from shared.errors import DomainError
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What arrived: bytes, sha256 in hex, and the first bytes for sniffing the media type."""
 
-    size: int
-    sha256: str
-    head: bytes
+class StoreUnavailable(DomainError):
+    """The store did not answer, or not with sense, until the deadline."""
+
+    def __init__(self) -> None:
+        super().__init__("store_unavailable", 503, "The object store does not answer just now; try again.")
+
+
+class StoreFull(DomainError):
+    """The store has no room, or may not be written."""
+
+    def __init__(self) -> None:
+        super().__init__("store_full", 507, "The object store cannot take the file.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +32,34 @@ class Found:
     modified: float  # seconds since the epoch
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An upload begun and never placed; `handle` is the store's own name for it, `size` in bytes."""
+
+    upload_id: UUID
+    handle: str
+    size: int
+
+
 class BlobWriter(Protocol):
-    """One upload's bytes, at most a few MiB of them in memory."""
+    """One upload's bytes, at most a few MiB of them in memory. Raises StoreUnavailable, StoreFull."""
 
     async def write(self, chunk: bytes) -> None: ...
 
-    async def finish(self) -> Written:
-        """Everything handed over is hashed; nothing is durable yet."""
+    async def checkpoint(self) -> dict[str, Any]:
+        """Everything written so far is safe when this returns; what `BlobStore.resume` needs to go on from here."""
+        ...
+
+    async def finish(self) -> None:
+        """Everything written has reached the digest; nothing is visible yet."""
         ...
 
     async def place(self, path: str) -> None:
-        """Makes the blob durable under its path: file and folder are synced when this returns."""
+        """Makes the blob durable and visible under its path, all at once."""
+        ...
+
+    async def suspend(self) -> None:
+        """Lets go of it: what was safe at the last checkpoint stays, the rest is dropped."""
         ...
 
     async def abort(self) -> None:
@@ -43,26 +68,44 @@ class BlobWriter(Protocol):
 
 
 class BlobStore(Protocol):
-    def create(self, upload_id: UUID) -> BlobWriter: ...
+    """Every method raises StoreUnavailable when the store cannot be reached until its deadline."""
+
+    def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> BlobWriter:
+        """`path`, if it is known already, spares some stores a copy."""
+        ...
+
+    def resume(
+        self, upload_id: UUID, state: Mapping[str, Any], offset: int, digest: Digest | None, path: str | None = None
+    ) -> BlobWriter:
+        """Goes on after `offset` bytes, from what `checkpoint` said then. Without a digest nothing is hashed."""
+        ...
 
     def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes from `start`; raises FileNotFoundError before the first one when there is no such blob."""
         ...
 
-    async def exists(self, path: str) -> bool: ...
+    async def stat(self, path: str) -> Found | None: ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Within the store, without the bytes passing here where it can. Raises FileNotFoundError."""
+        ...
 
     async def delete(self, path: str) -> None:
         """Nothing happens when it is gone already."""
         ...
 
-    async def walk(self, prefix: str) -> list[Found]: ...
-
-    async def stale_uploads(self, older_than: float) -> list[UUID]:
-        """Uploads begun before that time (seconds since the epoch) and never placed."""
+    def walk(self, prefix: str) -> AsyncIterator[Found]:
+        """Everything below, in no particular order."""
         ...
 
-    async def drop_upload(self, upload_id: UUID) -> None: ...
+    def leftovers(self, older_than: float) -> AsyncIterator[Leftover]:
+        """Uploads begun before that time (seconds since the epoch) and never placed, whoever began them."""
+        ...
+
+    async def drop(self, leftover: Leftover) -> None: ...
 
     async def check(self) -> None:
         """Raises when the store cannot be written."""
         ...
+
+    async def close(self) -> None: ...

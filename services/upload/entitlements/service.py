@@ -4,6 +4,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+from services.upload.entitlements.terms import Terms
 from services.upload.errors import EntitlementsUnknown
 from shared.db import Database
 from shared.errors import UpstreamError
@@ -12,23 +13,34 @@ from shared.http import ServiceClient
 
 # An older version never replaces a newer one, whichever way it came.
 _UPSERT = """
-    INSERT INTO tenant_storage AS t (tenant_id, plan, limit_bytes, max_file_bytes, entitlements_version)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+    INSERT INTO tenant_storage AS t (tenant_id, plan, limit_bytes, max_file_bytes, images_month, allowed_types,
+        trash_days, entitlements_version)
+    SELECT e.tenant_id, e.plan, e.storage_bytes, e.max_file_bytes, e.images_month, e.allowed_types, e.trash_days,
+        e.version
+    FROM jsonb_to_recordset($1::jsonb) AS e(tenant_id uuid, plan text, storage_bytes bigint, max_file_bytes bigint,
+        images_month bigint, allowed_types text[], trash_days int, version bigint)
     ON CONFLICT (tenant_id) DO UPDATE SET plan = excluded.plan, limit_bytes = excluded.limit_bytes,
-        max_file_bytes = excluded.max_file_bytes, entitlements_version = excluded.entitlements_version
+        max_file_bytes = excluded.max_file_bytes, images_month = excluded.images_month,
+        allowed_types = excluded.allowed_types, trash_days = excluded.trash_days,
+        entitlements_version = excluded.entitlements_version
     WHERE t.entitlements_version < excluded.entitlements_version
 """
 
 REMEMBERED = 10_000  # tenants
 
-_MAX_FILE = "SELECT max_file_bytes FROM tenant_storage WHERE tenant_id = $1"
+FRESH = 1.0  # seconds an answer may be repeated
+
+_TERMS = """
+    SELECT plan, max_file_bytes, allowed_types, images_month, trash_days, versions_kept, timezone, location
+    FROM tenant_storage WHERE tenant_id = $1
+"""
 
 
 class EntitlementService:
     def __init__(self, database: Database, billing: ServiceClient) -> None:
         self._database = database
         self._billing = billing
-        self._max_file: dict[UUID, tuple[float, int | None]] = {}  # with the time each is good until
+        self._terms: dict[UUID, tuple[float, Terms]] = {}  # with the time each is good until
 
     async def pull(self, tenant: UUID) -> None:
         """Asks billing, which gives a new tenant the free plan. Raises EntitlementsUnknown: when in doubt, refuse."""
@@ -47,21 +59,39 @@ class EntitlementService:
         async with self._database.transaction(tenant) as connection:
             await upsert(connection, [event])
 
-    async def max_file_bytes(self, tenant: UUID, *, fresh: bool = False) -> int | None:
-        """The plan's largest file; None where the plan does not say (or nothing is known yet: the reservation asks).
-
-        Unless it has to be `fresh` it may be a second old.
-        """
+    async def terms(self, tenant: UUID, *, fresh: bool = False) -> Terms:
+        """Unless they have to be `fresh` they may be a second old. Raises EntitlementsUnknown."""
         now = time.monotonic()
-        known = self._max_file.get(tenant)
+        known = self._terms.get(tenant)
         if known is not None and known[0] > now and not fresh:
             return known[1]
-        async with self._database.transaction(tenant) as connection:
-            found: int | None = await connection.fetchval(_MAX_FILE, tenant)
-        if len(self._max_file) > REMEMBERED:
-            self._max_file.clear()
-        self._max_file[tenant] = (now + 1, found)
+        found = await self._read(tenant)
+        if found is None:
+            await self.pull(tenant)
+            found = await self._read(tenant)
+        if found is None:
+            raise EntitlementsUnknown
+        if len(self._terms) > REMEMBERED:
+            self._terms.clear()
+        self._terms[tenant] = (now + FRESH, found)
         return found
+
+    async def _read(self, tenant: UUID) -> Terms | None:
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(_TERMS, tenant)
+        if row is None:
+            return None
+        allowed = None if row["allowed_types"] is None else frozenset(row["allowed_types"])
+        return Terms(
+            plan=row["plan"],
+            max_file=row["max_file_bytes"],
+            allowed=allowed,
+            images_month=row["images_month"],
+            trash_days=row["trash_days"],
+            versions_kept=row["versions_kept"],
+            timezone=row["timezone"],
+            location=row["location"],
+        )
 
 
 async def upsert(connection: Any, events: list[EntitlementsChanged]) -> None:
@@ -72,11 +102,8 @@ async def upsert(connection: Any, events: list[EntitlementsChanged]) -> None:
         if known is None or known.version < event.version:
             newest[event.tenant_id] = event
     ordered = [newest[tenant] for tenant in sorted(newest)]
-    await connection.execute(
-        _UPSERT,
-        [event.tenant_id for event in ordered],
-        [event.plan for event in ordered],
-        [event.entitlements.storage_bytes for event in ordered],
-        [event.entitlements.max_file_bytes for event in ordered],
-        [event.version for event in ordered],
-    )
+    rows = [
+        {**e.entitlements.model_dump(mode="json"), "tenant_id": str(e.tenant_id), "plan": e.plan, "version": e.version}
+        for e in ordered
+    ]
+    await connection.execute(_UPSERT, rows)

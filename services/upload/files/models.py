@@ -10,7 +10,10 @@ from sqlmodel import Field, SQLModel
 
 
 class StoredFile(SQLModel, table=True):
-    """`size` in bytes; `path` is the store's, `name` the user's; `id` was the upload's before it was the file's."""
+    """`size` in bytes; `path` is the store's, `name` the user's; `id` was the upload's before it was the file's.
+
+    `location` names the store its bytes are in. A row with `version_of` is an older version of that file.
+    """
 
     __tablename__ = "stored_file"
     __table_args__ = (
@@ -35,7 +38,15 @@ class StoredFile(SQLModel, table=True):
     created_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
     # `metadata` is taken by SQLAlchemy on the class, not in the table.
     details: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
-    idempotency_key: str | None
+    idempotency_key: str | None = None
+    folder: str = ""
+    location: str = "default"
+    state: str = "ready"
+    version_of: UUID | None = None
+    trashed_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
+    trashed_by: UUID | None = None
+    purge_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
+    updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> Self:

@@ -10,7 +10,8 @@ from services.upload.files.models import StoredFile
 _SELECT = "SELECT to_jsonb(f) AS file FROM stored_file AS f"
 _PAGE = f"""
     {_SELECT}
-    WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND ($3::text IS NULL OR category = $3)
+    WHERE version_of IS NULL AND trashed_at IS NULL AND state = 'ready'
+      AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND ($3::text IS NULL OR category = $3)
     ORDER BY created_at DESC, id DESC LIMIT $4
 """
 

@@ -8,8 +8,9 @@ from starlette.responses import JSONResponse
 
 from services.upload.dependencies import Services, Tenant
 from services.upload.files import content
-from services.upload.files.intake import Announced, Repeated, Sender, Stored
 from services.upload.files.schemas import FileOut, LinkOut, PathIn, UploadOut, stored_row
+from services.upload.intake.acceptance import Repeated, Sender, Stored
+from services.upload.intake.form import Announced, FormUpload
 from services.upload.quota.schemas import QuotaOut
 from shared.errors import DomainError
 from shared.http import (
@@ -58,7 +59,7 @@ async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, serv
             return await _repeat(services, tenant, known.id)
     body = read_body(request.receive, idle=services.idle_seconds)
     try:
-        upload = await services.intake.begin(Sender(tenant, who.user_id), announced)
+        upload = await FormUpload.begin(services.intake, Sender(tenant, who.user_id), announced)
         result = await upload.receive(body)
     except ClientGone:
         # Nobody reads this answer.
@@ -135,9 +136,9 @@ def _number(request: Request, name: str) -> int | None:
 
 
 def _created(services: Services, stored: Stored) -> JSONResponse:
-    row = stored_row(stored.file, stored.metadata)
+    row = stored_row(stored)
     link = services.links.make(row.tenant_id, row.id, 3600)
-    out = UploadOut(**FileOut.of(row).model_dump(), file_url=link.url, quota=QuotaOut.of(stored.state))
+    out = UploadOut(**FileOut.of(row).model_dump(), file_url=link.url, quota=QuotaOut.of(stored.account))
     return JSONResponse(out.model_dump(mode="json"), 201)
 
 

@@ -7,12 +7,16 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from services.upload.files.models import StoredFile
+from services.upload.intake.acceptance import Stored
 from services.upload.quota.schemas import QuotaOut
-from shared.events import FileStored
+from shared.events import FileEvent
 
 
 class FileOut(BaseModel):
-    """`file_size` in bytes, `sha256` in hex; `file_path` is the store's, `file_name` the user's."""
+    """`file_size` in bytes, `sha256` in hex; `file_path` is the store's, `file_name` and `folder` the user's.
+
+    `state`: ready, scanning (hidden until found clean) or blocked.
+    """
 
     file_id: UUID
     file_path: str
@@ -24,8 +28,10 @@ class FileOut(BaseModel):
     category: str
     subcategory: str | None
     entity_id: str | None
+    folder: str
     project_id: UUID | None
     uploaded_by: UUID | None
+    state: str
     created_at: datetime
     metadata: dict[str, Any]
 
@@ -42,8 +48,10 @@ class FileOut(BaseModel):
             category=file.category,
             subcategory=file.subcategory,
             entity_id=file.entity_id,
+            folder=file.folder,
             project_id=file.project_id,
             uploaded_by=file.uploaded_by,
+            state=file.state,
             created_at=file.created_at,
             metadata=file.details,
         )
@@ -56,10 +64,12 @@ class UploadOut(FileOut):
     quota: QuotaOut
 
 
-def stored_row(file: FileStored, metadata: dict[str, Any]) -> StoredFile:
+def stored_row(stored: Stored) -> StoredFile:
     """The row that was just written."""
-    fields = file.model_dump(exclude={"file_id", "stored_at"})
-    return StoredFile(**fields, id=file.file_id, created_at=file.stored_at, details=metadata, idempotency_key=None)
+    event = stored.event
+    fields: dict[str, Any] = event.model_dump(include=set(FileEvent.model_fields) - {"file_id", "stored_at"})
+    fields |= {"details": stored.metadata, "state": stored.state, "updated_at": event.stored_at}
+    return StoredFile(**fields, id=event.file_id, created_at=event.stored_at)
 
 
 class PathIn(BaseModel):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.upload.blobs.store import BlobStore
+from services.upload.blobs.locations import Locations
 from services.upload.errors import FileNotFound
 from services.upload.files import repository
 from services.upload.files.models import StoredFile
@@ -15,10 +15,10 @@ from shared.errors import DomainError
 
 
 class FileService:
-    def __init__(self, database: Database, accounts: AccountService, store: BlobStore) -> None:
+    def __init__(self, database: Database, accounts: AccountService, locations: Locations) -> None:
         self._database = database
         self._accounts = accounts
-        self._store = store
+        self._locations = locations
 
     async def get(self, tenant: UUID, file_id: UUID) -> StoredFile:
         """Raises FileNotFound."""
@@ -49,7 +49,7 @@ class FileService:
 
     async def open(self, file: StoredFile, start: int, length: int) -> AsyncIterator[bytes]:
         """The bytes asked for. Raises FileNotFound when they are gone, before the first one."""
-        chunks = self._store.read(file.path, start, length)
+        chunks = self._locations[file.location].read(file.path, start, length)
         try:
             first = await anext(chunks, b"")
         except FileNotFoundError:

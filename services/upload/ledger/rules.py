@@ -4,16 +4,18 @@ hash = sha256(previous hash ‖ "seq\nid\ntype\ntime\nbody"), the first previous
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from shared.events import FileEvent
+from shared.events import FileEvent, FileMoved, FileReplaced
 from shared.ids import new_id
 
 GENESIS = bytes(32)
+
+Action = Literal["upload", "delete", "replace", "move", "trash", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Entry:
 
     seq: int
     id: UUID
-    action: Literal["upload", "delete", "replace"]
+    action: Action
     event: FileEvent
     delta: int
     by: UUID | None
@@ -45,7 +47,7 @@ class Entry:
     def following(
         cls,
         head: Head,
-        action: Literal["upload", "delete", "replace"],
+        action: Action,
         event: FileEvent,
         delta: int,
         at: datetime,
@@ -65,6 +67,14 @@ class Entry:
     @property
     def file_id(self) -> UUID:
         return self.event.file_id
+
+    @property
+    def previous(self) -> tuple[int | None, str | None, str | None]:
+        """Size, file type and category that a replacement or move took away from."""
+        if isinstance(self.event, FileReplaced | FileMoved):
+            before = self.event.previous
+            return before.size, before.file_type, before.category
+        return None, None, None
 
     @staticmethod
     def columns(entries: Sequence["Entry"]) -> list[list[Any]]:
@@ -90,6 +100,7 @@ class Entry:
                 e.traceparent,
                 e.prev_hash,
                 e.hash,
+                *e.previous,
             )
             for e in entries
         ]
@@ -99,21 +110,3 @@ class Entry:
 def link(previous: bytes, seq: int, entry_id: UUID, kind: str, at: datetime, body: str) -> bytes:
     text = f"{seq}\n{entry_id}\n{kind}\n{at.isoformat()}\n{body}"
     return hashlib.sha256(previous + text.encode()).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    bytes: int = 0
-    files: int = 0
-
-
-_FILES = {"upload": 1, "replace": 0, "delete": -1}
-
-
-def fold(entries: Iterable[tuple[str, int]]) -> Sum:
-    """(action, delta) of every entry: deletes subtract what uploads added, from the category they added it to."""
-    size = files = 0
-    for action, delta in entries:
-        size += delta
-        files += _FILES[action]
-    return Sum(size, files)

@@ -6,25 +6,36 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.upload.blobs.store import BlobStore, Found
+from services.upload.blobs.locations import Locations
+from services.upload.blobs.store import Found
 from services.upload.ledger.rules import GENESIS, link
 from shared.db import Database
 from shared.errors import DomainError
 
+Place = tuple[str, str]  # location, path
+
 PAGE = 5_000
 
 _HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
+# What a replacement or a move put somewhere it took away from somewhere else.
 _FOLD = """
-    SELECT file_type, category, sum(delta)::bigint AS bytes,
-        sum(CASE action WHEN 'upload' THEN 1 WHEN 'delete' THEN -1 ELSE 0 END)::bigint AS files
-    FROM storage_transaction WHERE tenant_id = $1 AND seq <= $2 GROUP BY file_type, category ORDER BY 1, 2
+    SELECT file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files FROM (
+        SELECT file_type, category, sign * file_size AS bytes, sign AS files
+        FROM storage_transaction CROSS JOIN LATERAL (
+            SELECT CASE WHEN action = 'delete' THEN -1 WHEN action IN ('trash', 'restore') THEN 0 ELSE 1 END AS sign
+        ) AS s
+        WHERE tenant_id = $1 AND seq <= $2
+        UNION ALL
+        SELECT previous_file_type, previous_category, -previous_size, -1 FROM storage_transaction
+        WHERE tenant_id = $1 AND seq <= $2 AND previous_size IS NOT NULL
+    ) AS changes GROUP BY file_type, category ORDER BY 1, 2
 """
 _CHAIN = """
     SELECT seq, id, type, occurred_at, body, prev_hash, hash FROM storage_transaction
     WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4
 """
 _LIVE = """
-    SELECT t.seq, f.path, f.size FROM tenant_storage AS t LEFT JOIN stored_file AS f USING (tenant_id)
+    SELECT t.seq, f.location, f.path, f.size FROM tenant_storage AS t LEFT JOIN stored_file AS f USING (tenant_id)
     WHERE t.tenant_id = $1
 """
 
@@ -64,9 +75,9 @@ class LedgerProof:
 
 
 class ProofService:
-    def __init__(self, database: Database, store: BlobStore) -> None:
+    def __init__(self, database: Database, locations: Locations) -> None:
         self._database = database
-        self._store = store
+        self._locations = locations
 
     async def prove(self, tenant: UUID, position: int | None) -> LedgerProof:
         """The ledger's fold and chain up to `position` (the head when None), and the store as it is now.
@@ -95,15 +106,18 @@ class ProofService:
 
     async def _compare(self, tenant: UUID) -> StoreProof:
         """Lists first and reads the table afterwards, so a file stored meanwhile is looked for by itself."""
-        listing = {found.path: found for found in await self._store.walk(f"customers/{tenant}")}
+        listing = {}
+        for name in self._locations.names:
+            async for found in self._locations[name].walk(f"customers/{tenant}/"):
+                listing[name, found.path] = found
         async with self._database.transaction(tenant) as connection:
             rows = await connection.fetch(_LIVE, tenant)  # one statement, one snapshot
         position = rows[0]["seq"] if rows else 0
-        live = {row["path"]: row["size"] for row in rows if row["path"] is not None}
-        late = [path for path in live if path not in listing]
-        if late:
-            again = {found.path: found for found in await self._store.walk(f"customers/{tenant}")}
-            listing |= {path: again[path] for path in late if path in again}
+        live = {(row["location"], row["path"]): row["size"] for row in rows if row["path"] is not None}
+        for name, path in live.keys() - listing.keys():
+            # Stored meanwhile, or adopted and left where it was.
+            if (late := await self._locations[name].stat(path)) is not None:
+                listing[name, path] = late
         return _account(live, listing, position)
 
 
@@ -116,8 +130,8 @@ def _follow(rows: list[Any], seq: int, previous: bytes) -> bytes:
     return previous
 
 
-def _account(live: Mapping[str, int], listing: Mapping[str, Found], position: int) -> StoreProof:
-    found = {path: listing[path].size for path in live if path in listing}
-    missing = sorted(path for path, size in live.items() if found.get(path) != size)
-    orphans = sum(entry.size for path, entry in listing.items() if path not in live)
+def _account(live: Mapping[Place, int], listing: Mapping[Place, Found], position: int) -> StoreProof:
+    found = {place: listing[place].size for place in live if place in listing}
+    missing = sorted(path for (name, path), size in live.items() if found.get((name, path)) != size)
+    orphans = sum(entry.size for place, entry in listing.items() if place not in live)
     return StoreProof(sum(found.values()), len(found), missing[:100], orphans, position)

@@ -1,91 +1,105 @@
 """One transaction of changes to one tenant's account, with their ledger entries."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from services.upload.ledger.rules import Entry, Head
-from services.upload.quota.rules import Command, Delete, Reserve, Settle, State, apply_all
-from shared.events import FileDeleted, FileStored
+from services.upload.quota import books
+from services.upload.quota.books import Books, Known, Place
+from services.upload.quota.changes import Change, Result
+from services.upload.quota.rules import Alter, Delete, Held, Images, Reserve, State
 
 
 class TenantUnknown(LookupError):
     """No account yet: its entitlements have to be asked for first."""
 
 
-@dataclass(slots=True)
-class Change:
-    """A command and what has to be written with it."""
-
-    command: Command
-    lifetime: timedelta = timedelta(hours=1)  # of a reservation
-    file: FileStored | None = None  # a settlement's
-    metadata: dict[str, Any] = field(default_factory=dict)
-    idempotency_key: str | None = None
-    by: UUID | None = None  # a deletion's
-    traceparent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """`ok` False: it did not fit, and `state` says why. `existing`: another upload with the same key was first."""
-
-    ok: bool
-    state: State
-    existing: UUID | None = None
-    missing: bool = False  # a deletion found nothing
-    seq: int | None = None
-
-
 _LOCK = """
-    SELECT limit_bytes, used, reserved, files, seq, head_hash FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE
+    SELECT limit_bytes, used, reserved, files, seq, head_hash, images_month, versions_kept
+    FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE
 """
 
-# Read after the lock: a snapshot taken while waiting for it would be old.
+# Read after the lock: a snapshot taken while waiting for it would be old. $1 are uploads, which may be files already;
+# $2 are files.
 _KNOWN = """
-    SELECT 'held' AS kind, id, size, NULL::text AS key, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
+    SELECT 'held' AS kind, id, size, image_month, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
     UNION ALL
-    SELECT 'file', id, size, idempotency_key, CASE WHEN id = ANY($2::uuid[]) THEN to_jsonb(f) END
-    FROM stored_file AS f WHERE id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[])
+    SELECT 'file', id, size, NULL, to_jsonb(f) FROM stored_file AS f
+    WHERE id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[])
 """
 
-_EXPIRED = "SELECT id, size FROM reservation WHERE expires_at < now() AND NOT id = ANY($1::uuid[])"
+_PLACES = """
+    SELECT DISTINCT ON (f.category, f.folder, f.name) to_jsonb(f) AS file
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS p(category, folder, name)
+    JOIN stored_file AS f ON f.category = p.category AND f.folder = p.folder AND f.name = p.name
+    WHERE f.version_of IS NULL AND f.trashed_at IS NULL
+    ORDER BY f.category, f.folder, f.name, f.created_at DESC, f.id DESC
+"""
+
+_IMAGES = """
+    SELECT m.month, coalesce(i.used, 0) AS used,
+        (SELECT count(*) FROM reservation AS r WHERE r.tenant_id = $1 AND r.image_month = m.month) AS reserved
+    FROM unnest($2::date[]) AS m(month) LEFT JOIN image_month AS i ON i.tenant_id = $1 AND i.month = m.month
+"""
+
+_EXPIRED = """
+    SELECT id, size, image_month FROM reservation WHERE expires_at < now() AND NOT id = ANY($1::uuid[])
+"""
 
 _ACCOUNT = """
     WITH held AS (
-        INSERT INTO reservation AS r (id, tenant_id, size, expires_at)
-        SELECT h.id, $1, h.size, h.expires_at
-        FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) AS h(id, size, expires_at)
-        ON CONFLICT (id) DO UPDATE SET size = excluded.size, expires_at = excluded.expires_at
+        INSERT INTO reservation AS r (id, tenant_id, size, expires_at, image_month)
+        SELECT h.id, $1, h.size, h.expires_at, h.month
+        FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $11::date[]) AS h(id, size, expires_at, month)
+        ON CONFLICT (id) DO UPDATE SET size = excluded.size, expires_at = excluded.expires_at,
+            image_month = excluded.image_month
     ), gone AS (
         DELETE FROM reservation WHERE id = ANY($5::uuid[])
     )
     UPDATE tenant_storage SET used = $6, reserved = $7, files = $8, seq = $9, head_hash = $10 WHERE tenant_id = $1
 """
 
-_STORE = """
-    INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, subcategory, entity_id,
-        project_id, sha256, uploaded_by, created_at, metadata, idempotency_key)
-    SELECT f.file_id, f.tenant_id, f.path, f.name, f.size, f.content_type, f.file_type, f.category, f.subcategory,
-        f.entity_id, f.project_id, f.sha256, f.uploaded_by, f.stored_at, f.metadata, f.idempotency_key
-    FROM jsonb_to_recordset($1::jsonb) AS f(file_id uuid, tenant_id uuid, path text, name text, size bigint,
-        content_type text, file_type text, category text, subcategory text, entity_id text, project_id uuid,
-        sha256 text, uploaded_by uuid, stored_at timestamptz, metadata jsonb, idempotency_key text)
+_IMAGES_USED = """
+    INSERT INTO image_month (tenant_id, month, used) SELECT $1, * FROM unnest($2::date[], $3::bigint[])
+    ON CONFLICT (tenant_id, month) DO UPDATE SET used = excluded.used
 """
 
-_REMOVE = """
-    WITH gone AS (DELETE FROM stored_file WHERE id = ANY($1::uuid[]) RETURNING tenant_id, path, size)
-    INSERT INTO blob_garbage (tenant_id, path, size) SELECT * FROM gone
+_COLUMNS = """id, tenant_id, path, name, size, content_type, file_type, category, subcategory, entity_id, project_id,
+    sha256, uploaded_by, created_at, metadata, idempotency_key, folder, location, state, version_of, trashed_at,
+    trashed_by, purge_at, updated_at"""
+
+_ROWS = "jsonb_populate_recordset(NULL::stored_file, $1::jsonb) AS f"
+
+_INSERT = f"INSERT INTO stored_file ({_COLUMNS}) SELECT {_COLUMNS} FROM {_ROWS}"
+
+_UPDATE = f"""
+    UPDATE stored_file AS s SET ({_COLUMNS}) = (SELECT {_COLUMNS} FROM {_ROWS} WHERE f.id = s.id)
+    WHERE s.id = ANY($2::uuid[])
+"""
+
+_REMOVE = "DELETE FROM stored_file WHERE id = ANY($1::uuid[])"
+
+_GARBAGE = """
+    INSERT INTO blob_garbage (tenant_id, location, path, size)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING
+"""
+
+_TASKS = """
+    INSERT INTO file_task (tenant_id, file_id, kind) SELECT $1, * FROM unnest($2::uuid[], $3::text[])
+    ON CONFLICT (file_id, kind) DO UPDATE SET attempts = 0, due_at = now(), error = NULL
 """
 
 _LEDGER = """
     INSERT INTO storage_transaction (tenant_id, seq, id, action, type, file_id, file_path, file_name, file_size, delta,
-        content_type, file_type, category, uploaded_by, metadata, occurred_at, body, traceparent, prev_hash, hash)
+        content_type, file_type, category, uploaded_by, metadata, occurred_at, body, traceparent, prev_hash, hash,
+        previous_size, previous_file_type, previous_category)
     SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
         $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::jsonb[],
-        $16::timestamptz[], $17::text[], $18::text[], $19::bytea[], $20::bytea[])
+        $16::timestamptz[], $17::text[], $18::text[], $19::bytea[], $20::bytea[], $21::bigint[], $22::text[],
+        $23::text[])
 """
 
 
@@ -94,143 +108,104 @@ async def commit_batch(connection: Any, tenant: UUID, changes: Sequence[Change])
     row = await connection.fetchrow(_LOCK, tenant)
     if row is None:
         raise TenantUnknown(tenant)
-    state = State(row["limit_bytes"], row["used"], row["reserved"], row["files"])
-    head = Head(row["seq"], row["head_hash"])
-    known = await _known(connection, changes)
-    live = [change for change in changes if id(change) not in known.answers]
-    commands = [change.command for change in live]
-    outcomes, held = apply_all(state, known.held, commands)
-    expired: list[UUID] = []
-    if not all(outcome.ok for outcome in outcomes):
+    known = await _read(connection, tenant, row, changes)
+    now = datetime.now(UTC)
+    done, results = books.run(known, now, {}, changes)
+    expired: dict[UUID, Held] = {}
+    if any(result.refused for result in results):
         # Nothing is refused for the sake of an upload that died.
-        rows = await connection.fetch(_EXPIRED, [command.id for command in commands])
-        expired = [r["id"] for r in rows]
-        state = State(state.limit, state.used, state.reserved - sum(r["size"] for r in rows), state.files)
-        outcomes, held = apply_all(state, known.held, commands)
-    done = [change for change, outcome in zip(live, outcomes, strict=True) if outcome.ok]
-    entries = _entries(head, done)
-    final = outcomes[-1].state if outcomes else state
-    await _write_files(connection, tenant, done, entries)
-    if done or expired:
-        await _write_account(connection, tenant, done, held, expired, final, entries[-1].head if entries else head)
-    seqs = {entry.file_id: entry.seq for entry in entries}
-    decided = {
-        id(change): Result(outcome.ok, outcome.state, seq=seqs.get(change.command.id))
-        for change, outcome in zip(live, outcomes, strict=True)
-    }
-    return [decided.get(id(change)) or _answer(known.answers[id(change)], change, final) for change in changes]
+        rows = await connection.fetch(_EXPIRED, [change.command.id for change in changes])
+        expired = {r["id"]: Held(r["size"], r["image_month"]) for r in rows}
+        if expired:
+            done, results = books.run(known, now, expired, changes)
+    await _write(connection, tenant, done, expired)
+    return results
 
 
-def _answer(existing: UUID | None, change: Change, state: State) -> Result:
-    if isinstance(change.command, Delete):
-        return Result(False, state, missing=True)
-    return Result(True, state, existing=existing)
-
-
-@dataclass(slots=True)
-class _Known:
-    """What the database already holds of the batch: a batch may be here for the second time.
-
-    `answers`: changes that need no more work, with the file that took their idempotency key, if one did.
-    """
-
-    held: dict[UUID, int] = field(default_factory=dict)
-    answers: dict[int, UUID | None] = field(default_factory=dict)
-
-
-async def _known(connection: Any, changes: Sequence[Change]) -> _Known:
-    ids = [change.command.id for change in changes if not isinstance(change.command, Delete)]
-    deleted = [change.command.id for change in changes if isinstance(change.command, Delete)]
+async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Change]) -> Known:
+    state = State(row["limit_bytes"], row["used"], row["reserved"], row["files"], row["images_month"])
+    known = Known(state, Head(row["seq"], row["head_hash"]), row["versions_kept"])
+    files = [change.command.id for change in changes if isinstance(change.command, Delete | Alter)]
+    uploads = [change.command.id for change in changes if not isinstance(change.command, Delete | Alter)]
+    files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
-    known, stored, keyed = _Known(), {}, {}
-    for row in await connection.fetch(_KNOWN, ids, deleted, keys):
-        if row["kind"] == "held":
-            known.held[row["id"]] = row["size"]
+    for found in await connection.fetch(_KNOWN, uploads, files, keys):
+        if found["kind"] == "held":
+            known.held[found["id"]] = Held(found["size"], found["image_month"])
             continue
-        stored[row["id"]] = row["file"]
-        if row["key"] is not None:
-            keyed[row["key"]] = row["id"]
-    for change in changes:
-        _recognise(known, change, stored, keyed)
+        known.rows[found["id"]] = found["file"]
+        if (key := found["file"]["idempotency_key"]) is not None:
+            known.keys[key] = found["id"]
+    await _read_places(connection, known, changes)
+    await _read_images(connection, tenant, known, changes)
     return known
 
 
-def _recognise(known: _Known, change: Change, stored: dict[UUID, Any], keyed: dict[str, UUID]) -> None:
-    """Also within the batch: of two deletions of a file, or two uploads with one key, the first counts."""
-    command, key = change.command, change.idempotency_key
-    if isinstance(command, Delete):
-        file = stored.pop(command.id, None)
-        if file is None:
-            known.answers[id(change)] = None
-        else:
-            change.file = FileStored(**{**file, "file_id": file["id"], "stored_at": file["created_at"]})
-            change.command = Delete(command.id, change.file.size)
-    elif isinstance(command, Settle | Reserve) and command.id in stored:
-        known.answers[id(change)] = None
-    elif isinstance(command, Settle) and key is not None:
-        if key in keyed:
-            known.answers[id(change)] = keyed[key]
-        keyed.setdefault(key, command.id)
+async def _read_places(connection: Any, known: Known, changes: Sequence[Change]) -> None:
+    wanted = [(c.file.category, c.file.folder, c.file.name) for c in changes if c.exclusive and c.file is not None]
+    if not wanted:
+        return
+    places: dict[Place, UUID] = {}
+    for found in await connection.fetch(_PLACES, *map(list, zip(*wanted, strict=True))):
+        file = found["file"]
+        file_id = UUID(file["id"])
+        known.rows[file_id] = file
+        places[file["category"], file["folder"], file["name"]] = file_id
+    known.places = places
 
 
-def _entries(head: Head, done: Sequence[Change]) -> list[Entry]:
-    entries = []
-    for change in done:
-        if change.file is not None:
-            entry = _entry(head, change, change.file)
-            entries.append(entry)
-            head = entry.head
-    return entries
+async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Sequence[Change]) -> None:
+    months = {c.command.month for c in changes if isinstance(c.command, Reserve) and c.command.month is not None}
+    months |= {held.month for held in known.held.values() if held.month is not None}
+    if not months:
+        return
+    found = await connection.fetch(_IMAGES, tenant, sorted(months))
+    images = {row["month"]: Images(row["used"], row["reserved"]) for row in found}
+    state = known.state
+    known.state = State(state.limit, state.used, state.reserved, state.files, state.images_limit, images)
 
 
-def _entry(head: Head, change: Change, file: FileStored) -> Entry:
-    if isinstance(change.command, Delete):
-        now = datetime.now(UTC)
-        event = FileDeleted(**file.model_dump(), deleted_at=now, deleted_by=change.by)
-        return Entry.following(head, "delete", event, -file.size, now, {}, change.traceparent, by=change.by)
-    return Entry.following(head, "upload", file, file.size, file.stored_at, change.metadata, change.traceparent)
+async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UUID, Held]) -> None:
+    if done.inserted:
+        await connection.execute(_INSERT, done.inserted)
+    if done.updated:
+        await connection.execute(_UPDATE, list(done.updated.values()), list(done.updated))
+    if done.deleted:
+        await connection.execute(_REMOVE, done.deleted)
+    if done.garbage:
+        await connection.execute(_GARBAGE, tenant, *_columns(done.garbage))
+    if done.tasks:
+        await connection.execute(_TASKS, tenant, *_columns(done.tasks))
+    if done.entries:
+        await connection.execute(_LEDGER, tenant, *Entry.columns(done.entries))
+    if done.entries or done.touched or expired:
+        await _write_account(connection, tenant, done, expired)
 
 
-async def _write_files(connection: Any, tenant: UUID, done: Sequence[Change], entries: Sequence[Entry]) -> None:
-    stored = [change for change in done if isinstance(change.command, Settle)]
-    removed = [change.command.id for change in done if isinstance(change.command, Delete)]
-    if stored:
-        await connection.execute(_STORE, [_file_row(change) for change in stored])
-    if removed:
-        await connection.execute(_REMOVE, removed)
-    if entries:
-        await connection.execute(_LEDGER, tenant, *Entry.columns(entries))
-
-
-async def _write_account(
-    connection: Any,
-    tenant: UUID,
-    done: Sequence[Change],
-    held: Mapping[UUID, int],
-    expired: Sequence[UUID],
-    final: State,
-    head: Head,
-) -> None:
+async def _write_account(connection: Any, tenant: UUID, done: Books, expired: Mapping[UUID, Held]) -> None:
     """Each reservation once, as the last change of the batch left it."""
-    now = datetime.now(UTC)
-    touched = {c.command.id: now + c.lifetime for c in done if not isinstance(c.command, Delete)}
-    live = [reservation for reservation in touched if reservation in held]
+    live = [reservation for reservation in done.touched if reservation in done.held]
+    gone = itertools.chain((reservation for reservation in done.touched if reservation not in done.held), expired)
+    state = done.state
     await connection.execute(
         _ACCOUNT,
         tenant,
         live,
-        [held[reservation] for reservation in live],
-        [touched[reservation] for reservation in live],
-        [*(reservation for reservation in touched if reservation not in held), *expired],
-        final.used,
-        final.reserved,
-        final.files,
-        head.seq,
-        head.hash,
+        [done.held[reservation].size for reservation in live],
+        [done.touched[reservation] for reservation in live],
+        list(gone),
+        state.used,
+        state.reserved,
+        state.files,
+        done.head.seq,
+        done.head.hash,
+        [done.held[reservation].month for reservation in live],
     )
+    before = done.known.state.images
+    used = {m: i.used for m, i in state.images.items() if i.used != before.get(m, Images()).used}
+    if used:
+        await connection.execute(_IMAGES_USED, tenant, list(used), list(used.values()))
 
 
-def _file_row(change: Change) -> dict[str, Any]:
-    assert change.file is not None  # noqa: S101 - a settlement brings its file
-    row = change.file.model_dump(mode="json")
-    return {**row, "metadata": change.metadata, "idempotency_key": change.idempotency_key}
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

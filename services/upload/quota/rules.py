@@ -1,22 +1,37 @@
 """What may be stored. Pure: a frozen state, a command, the next state. No clock, no session.
 
 Always: used + reserved ≤ limit after an admission, whatever came before. A limit lowered below what is stored
-deletes nothing; it refuses until enough has gone.
+deletes nothing; it refuses until enough has gone. Images of a month are admitted by the same commands, the same way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Literal
 from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
+class Images:
+    """Images of one month: stored in it, and held by uploads begun in it."""
+
+    used: int = 0
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """One tenant's account, in bytes; `limit` None is unlimited."""
+    """One tenant's account, in bytes; `limit` None is unlimited, and so is `images_limit` (images a month).
+
+    `images` by the first day of the month, for the months somebody asks about.
+    """
 
     limit: int | None
     used: int = 0
     reserved: int = 0
     files: int = 0
+    images_limit: int | None = None
+    images: Mapping[date, Images] = field(default_factory=dict)
 
     @property
     def available(self) -> int | None:
@@ -25,29 +40,40 @@ class State:
     def fits(self, size: int) -> bool:
         return self.limit is None or self.used + self.reserved + size <= self.limit
 
+    def has_image_left(self, month: date) -> bool:
+        images = self.images.get(month, Images())
+        return self.images_limit is None or images.used + images.reserved < self.images_limit
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a reservation holds: bytes, and one image of a month if it is for an image."""
+
+    size: int
+    month: date | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Holds `size` bytes for an upload, which will become the file `id`."""
+    """Makes a reservation hold `size` bytes in all, for an upload that will become the file `id`, and an image of
+    `month` if one is given. It never shrinks and never changes its month.
+    """
 
     id: UUID
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extend:
-    """Makes a reservation hold `size` bytes in all."""
-
-    id: UUID
-    size: int
+    month: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """The bytes are safe: the reservation becomes a file of `size` bytes."""
+    """The bytes are safe: the reservation becomes a file of `size` bytes.
+
+    `freed`: bytes of the file it takes the place of, which go at the same moment; None where it is a new file.
+    """
 
     id: UUID
     size: int
+    freed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,43 +89,98 @@ class Delete:
     size: int
 
 
-Command = Reserve | Extend | Settle | Release | Delete
+@dataclass(frozen=True, slots=True)
+class Alter:
+    """A stored file changes without a byte: its place, or in and out of the trash."""
+
+    id: UUID
+
+
+Command = Reserve | Settle | Release | Delete | Alter
+Reason = Literal["bytes", "images"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`ok` False: it did not fit. `state` is the account right after this command, `held` what its reservation holds
-    then, in bytes, or None without one.
+    """`refused`: what there was not enough of. `state` is the account right after this command, `held` what its
+    reservation holds then, or None without one.
     """
 
-    ok: bool
+    refused: Reason | None
     state: State
-    held: int | None
+    held: Held | None
+
+    @property
+    def ok(self) -> bool:
+        return self.refused is None
 
 
-def apply(state: State, held: int | None, command: Command) -> Outcome:
-    """One command. `held`: the bytes its reservation holds, None when it has none."""
-    before = held or 0
+def apply(state: State, held: Held | None, command: Command) -> Outcome:
+    """One command. `held`: what its reservation holds, None when it has none."""
     match command:
-        case Reserve(size=size) | Extend(size=size):
-            size = max(size, before)
-            if size > before and not state.fits(size - before):
-                return Outcome(False, state, held)
-            return Outcome(True, replace(state, reserved=state.reserved + size - before), size)
-        case Settle(size=size):
-            # A reservation that expired is not refused where the file still fits.
-            if size > before and not state.fits(size - before):
-                return Outcome(False, state, held)
-            return Outcome(True, State(state.limit, state.used + size, state.reserved - before, state.files + 1), None)
+        case Reserve():
+            return _reserve(state, held, command)
+        case Settle():
+            return _settle(state, held, command)
         case Release():
-            return Outcome(True, replace(state, reserved=state.reserved - before), None)
+            return Outcome(None, _released(state, held), None)
         case Delete(size=size):
-            return Outcome(True, replace(state, used=state.used - size, files=state.files - 1), held)
+            return Outcome(None, replace(state, used=state.used - size, files=state.files - 1), held)
+        case Alter():
+            return Outcome(None, state, held)
+
+
+def _reserve(state: State, held: Held | None, command: Reserve) -> Outcome:
+    before = held or Held(0)
+    size = max(command.size, before.size)
+    if size > before.size and not state.fits(size - before.size):
+        return Outcome("bytes", state, held)
+    month = before.month
+    if month is None and command.month is not None:
+        if not state.has_image_left(command.month):
+            return Outcome("images", state, held)
+        month = command.month
+        state = _count(state, month, reserved=1)
+    return Outcome(None, replace(state, reserved=state.reserved + size - before.size), Held(size, month))
+
+
+def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
+    before = held.size if held else 0
+    change = command.size - (command.freed or 0)
+    # A reservation that expired is not refused where the file still fits.
+    if change > before and not state.fits(change - before):
+        return Outcome("bytes", state, held)
+    state = _released(state, held)
+    if held is not None and held.month is not None:
+        state = _count(state, held.month, used=1)
+    files = state.files + (1 if command.freed is None else 0)
+    return Outcome(None, replace(state, used=state.used + change, files=files), None)
+
+
+def _released(state: State, held: Held | None) -> State:
+    if held is None:
+        return state
+    if held.month is not None:
+        state = _count(state, held.month, reserved=-1)
+    return replace(state, reserved=state.reserved - held.size)
+
+
+def _count(state: State, month: date, *, used: int = 0, reserved: int = 0) -> State:
+    images = state.images.get(month, Images())
+    after = Images(images.used + used, images.reserved + reserved)
+    return replace(state, images={**state.images, month: after})
+
+
+def release_all(state: State, expired: Sequence[Held]) -> State:
+    """Reservations of uploads that died."""
+    for held in expired:
+        state = _released(state, held)
+    return state
 
 
 def apply_all(
-    state: State, held: Mapping[UUID, int], commands: Sequence[Command]
-) -> tuple[list[Outcome], dict[UUID, int]]:
+    state: State, held: Mapping[UUID, Held], commands: Sequence[Command]
+) -> tuple[list[Outcome], dict[UUID, Held]]:
     """In the order of arrival; a refused one leaves room for the next. The second result is `held` afterwards."""
     outcomes, after = [], dict(held)
     for command in commands:

@@ -9,12 +9,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from services.upload.quota.repository import Change, commit_batch
+from services.upload.quota.changes import Change, Result
+from services.upload.quota.repository import commit_batch
 from shared.db import Database
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ IN_DOUBT = (
 @dataclass(slots=True)
 class _Waiting:
     change: Change
-    done: asyncio.Future[Any]
+    done: asyncio.Future[Result]
 
 
 class AccountWriter:
@@ -47,8 +47,8 @@ class AccountWriter:
         self._queues: dict[UUID, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, tenant: UUID, change: Change) -> Any:
-        """The change's Result. Raises TenantUnknown, or what the database raised."""
+    async def submit(self, tenant: UUID, change: Change) -> Result:
+        """Raises TenantUnknown, or what the database raised."""
         waiting = _Waiting(change, asyncio.get_running_loop().create_future())
         queue = self._queues.get(tenant)
         if queue is None:
@@ -84,7 +84,7 @@ class AccountWriter:
             _finish(waiting.done, result)
         self._on_commit()
 
-    async def _attempt(self, tenant: UUID, changes: list[Change]) -> list[Any]:
+    async def _attempt(self, tenant: UUID, changes: list[Change]) -> list[Result]:
         delay = 0.05
         for attempt in range(ATTEMPTS):
             try:
@@ -99,11 +99,11 @@ class AccountWriter:
         raise AssertionError("unreachable")
 
 
-def _finish(future: asyncio.Future[Any], result: Any = None, error: Exception | None = None) -> None:
+def _finish(future: asyncio.Future[Result], result: Result | None = None, error: Exception | None = None) -> None:
     if future.done():
         return
-    if error is None:
+    if result is not None:
         future.set_result(result)
-    else:
+    elif error is not None:
         future.set_exception(error)
         future.exception()  # a caller that went away must not leave a warning

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from services.upload.quota.repository import Change
-from services.upload.quota.rules import Command, Delete, Extend, Release, Reserve, Settle
+from services.upload.quota.changes import Change
+from services.upload.quota.rules import Command, Delete, Release, Reserve, Settle
 from services.upload.quota.writer import AccountWriter
 from shared.db import Database
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
@@ -59,6 +59,7 @@ class Model:
             case Settle(id=id_) if id_ in self.files:
                 return True
         before = self.held.get(command.id, 0)
+        assert isinstance(command, Reserve | Settle)
         size = command.size
         total = sum(self.held.values()) + sum(self.files.values())
         if size > before and total - before + size > self.limit:
@@ -132,7 +133,6 @@ class AccountMachine(RuleBasedStateMachine):
         sizes = st.integers(0, LIMIT // 2)
         options: list[st.SearchStrategy[Command]] = [
             st.builds(Reserve, st.just(fresh), sizes),
-            st.builds(Extend, st.sampled_from(uploads), sizes),
             st.builds(Settle, st.sampled_from([*uploads, *self.model.files]), sizes),
             st.builds(Release, st.sampled_from(uploads)),
             st.builds(Delete, st.sampled_from([*self.model.files, fresh]), st.just(0)),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.upload.files import rules
+from services.upload.media import rules
 
 SIGNATURES = [magic for magic in puremagic.magic_header_array if magic.offset < 4096]
 

@@ -1,0 +1,75 @@
+"""A file in a multipart form, as browsers send it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from services.upload.errors import InvalidUpload
+from services.upload.files.rules import Tree
+from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
+from services.upload.intake.incoming import Incoming
+from services.upload.intake.intake import Asked, Intake
+from services.upload.intake.multipart import ENVELOPE, UploadForm
+from services.upload.intake.placement import Placement
+from shared.http import ClientGone
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the request's headers say of the body: its length, the file's size, its form, and a key for repeats."""
+
+    length: int | None
+    file_size: int | None
+    content_type: str | None
+    idempotency_key: str | None
+
+
+class FormUpload:
+    """`begin` on the headers alone; `receive` ends in a stored file or leaves nothing."""
+
+    def __init__(self, incoming: Incoming, form: UploadForm, announced: Announced, tree: Tree) -> None:
+        self._incoming = incoming
+        self._form = form
+        self._announced = announced
+        self._tree = tree
+
+    @classmethod
+    async def begin(cls, intake: Intake, sender: Sender, announced: Announced) -> "FormUpload":
+        """Raises FileTooLarge, QuotaExceeded, InvalidUpload, EntitlementsUnknown."""
+        form = UploadForm(announced.content_type)
+        least = announced.file_size
+        if least is None:
+            # No form is that much larger than its file, so this much will come at the very least.
+            least = max(0, (announced.length or 0) - ENVELOPE)
+        return cls(await intake.begin(sender, Asked(least)), form, announced, intake.policy.tree)
+
+    async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
+        """Raises what `begin` raises, ClientGone, RequestTimeout, TypeNotAllowed, ReservationLost."""
+        result: Stored | Repeated | None = None
+        try:
+            await self._stream(body)
+            result = await self._incoming.store(self._placement(), Purpose(key=self._announced.idempotency_key))
+            return result
+        finally:
+            if not isinstance(result, Stored):
+                # Also when this task is cancelled: what was begun is undone before anything else.
+                await asyncio.shield(asyncio.ensure_future(self._incoming.abandon()))
+
+    async def _stream(self, body: AsyncIterator[bytes]) -> None:
+        async for chunk in body:
+            for piece in self._form.feed(chunk):
+                await self._incoming.write(piece, self._expected())
+            await self._incoming.space.prolong()
+        if not self._form.complete:
+            raise ClientGone
+
+    def _expected(self) -> int | None:
+        if self._announced.length is None:
+            return None
+        return self._announced.length - self._form.file_starts - self._form.closing
+
+    def _placement(self) -> Placement:
+        part = self._form.file
+        if part is None:
+            raise InvalidUpload("no_file", "The form has no file.")
+        return Placement.read(self._tree, part.name, self._form.text, part.content_type)

@@ -1,0 +1,77 @@
+"""One upload whose bytes come through us: counted, stored out of sight, judged, placed and settled."""
+
+from uuid import UUID
+
+from services.upload.blobs.digest import Digest
+from services.upload.blobs.store import BlobStore, BlobWriter
+from services.upload.entitlements.terms import Terms
+from services.upload.errors import FileTooLarge
+from services.upload.intake.acceptance import Acceptance, Purpose, Repeated, Sender, Stored
+from services.upload.intake.placement import Placement
+from services.upload.intake.space import STEP, Space
+from shared import faults
+
+
+class Incoming:
+    """`write` every piece, then `store`; or `abandon`. Nothing half-done is left, whatever happens in between.
+
+    `digest` None: it died with a process, and the bytes are read once more when they have their place.
+    """
+
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        sender: Sender,
+        upload_id: UUID,
+        store: BlobStore,
+        writer: BlobWriter,
+        digest: Digest | None,
+        space: Space,
+        terms: Terms,
+        *,
+        limit: int,
+        received: int = 0,
+    ) -> None:
+        self.id = upload_id
+        self.received = received
+        self.space = space
+        self.writer = writer
+        self.limit = limit
+        self._acceptance = acceptance
+        self._sender = sender
+        self._store = store
+        self._digest = digest
+        self._terms = terms
+
+    async def write(self, piece: bytes, expected: int | None = None) -> None:
+        """`expected`: bytes the file is likely to have in all. Raises FileTooLarge, QuotaExceeded."""
+        self.received += len(piece)
+        if self.received > self.limit:
+            raise FileTooLarge(self.limit)
+        likely = self.received + STEP if expected is None else expected
+        await self.space.cover(self.received, min(likely, self.limit))
+        await self.writer.write(piece)
+        faults.reach("upload.streaming")
+
+    async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
+        """Raises TypeNotAllowed, DigestMismatch, ReservationLost; then, and after Repeated, `abandon` is due."""
+        await self.writer.finish()
+        path = placement.path(self._sender.tenant, self.id)
+        digest = self._digest
+        if digest is None:
+            await self.writer.place(path)
+            digest = await Digest.of(self._store.read(path, 0, self.received))
+        file = self._acceptance.describe(self._sender, self._terms, self.id, placement, path, digest)
+        if self._digest is not None:
+            await self.writer.place(path)
+        faults.reach("upload.placed")
+        result = await self._acceptance.settle(file, placement.metadata, purpose, self._terms.location)
+        if isinstance(result, Stored):
+            faults.reach("upload.settled")
+        return result
+
+    async def abandon(self) -> None:
+        try:
+            await self.writer.abort()
+        finally:
+            await self.space.release()

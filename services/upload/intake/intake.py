@@ -1,0 +1,92 @@
+"""Where every upload begins: the plan is asked, the space is held, the writer is opened."""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from services.upload.blobs.digest import Digest
+from services.upload.blobs.locations import Locations
+from services.upload.entitlements.service import EntitlementService
+from services.upload.entitlements.terms import Terms
+from services.upload.errors import FileTooLarge
+from services.upload.intake.acceptance import Acceptance, Sender
+from services.upload.intake.incoming import Incoming
+from services.upload.intake.policy import Policy
+from services.upload.intake.space import Space
+from services.upload.quota.service import AccountService
+from shared import faults
+from shared.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`least`: bytes the file will have at the very least. `credit` and `month` as in Space; `path` if known."""
+
+    least: int
+    credit: int = 0
+    month: date | None = None
+    path: str | None = None
+    resumable: bool = False
+
+
+class Intake:
+    """Decides on what is said in advance alone, so that a refusal costs no byte of the body."""
+
+    def __init__(
+        self,
+        accounts: AccountService,
+        entitlements: EntitlementService,
+        acceptance: Acceptance,
+        locations: Locations,
+        policy: Policy,
+    ) -> None:
+        self._accounts = accounts
+        self._entitlements = entitlements
+        self._acceptance = acceptance
+        self._locations = locations
+        self.policy = policy
+
+    async def terms(self, tenant: UUID, least: int, *, resumable: bool = False) -> Terms:
+        """Raises FileTooLarge, but never for a figure that has just changed; and EntitlementsUnknown."""
+        terms = await self._entitlements.terms(tenant)
+        if least > self.policy.largest(terms, resumable=resumable):
+            terms = await self._entitlements.terms(tenant, fresh=True)
+        limit = self.policy.largest(terms, resumable=resumable)
+        if least > limit:
+            raise FileTooLarge(limit)
+        return terms
+
+    def space(
+        self, sender: Sender, upload: UUID, *, credit: int = 0, month: date | None = None, held: int = 0
+    ) -> Space:
+        return Space(
+            self._accounts,
+            sender.tenant,
+            upload,
+            lifetime=self.policy.lifetime,
+            upgrade_url=self.policy.upgrade_url,
+            credit=credit,
+            month=month,
+            held=held,
+        )
+
+    async def begin(self, sender: Sender, asked: Asked, upload: UUID | None = None) -> Incoming:
+        """Raises FileTooLarge, QuotaExceeded, EntitlementsUnknown."""
+        upload = upload or new_id()
+        terms = await self.terms(sender.tenant, asked.least, resumable=asked.resumable)
+        store = self._locations[terms.location]
+        space = self.space(sender, upload, credit=asked.credit, month=asked.month)
+        await space.reserve(asked.least)
+        faults.reach("upload.reserved")
+        digest = Digest()
+        return Incoming(
+            self._acceptance,
+            sender,
+            upload,
+            store,
+            store.create(upload, digest, asked.path),
+            digest,
+            space,
+            terms,
+            limit=self.policy.largest(terms, resumable=asked.resumable),
+        )

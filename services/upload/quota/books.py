@@ -1,0 +1,293 @@
+"""One batch of changes worked through, in order, on what the database holds of them. No I/O.
+
+Everything is decided here: what is admitted, what was done before, which rows and ledger entries come of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from services.upload.ledger.rules import Entry, Head
+from services.upload.quota.changes import Change, Result
+from services.upload.quota.rules import Alter, Delete, Held, Release, Reserve, Settle, State, apply, release_all
+from shared.events import (
+    FileBefore,
+    FileDeleted,
+    FileEvent,
+    FileMoved,
+    FileReplaced,
+    FileRestored,
+    FileStored,
+    FileTrashed,
+)
+from shared.ids import new_id
+
+E = TypeVar("E", bound=FileEvent)
+Row = dict[str, Any]  # a stored file, as JSON
+Place = tuple[str, str, str]  # category, folder, name
+
+
+@dataclass(slots=True)
+class Known:
+    """What the database holds of a batch, read under the account's lock."""
+
+    state: State
+    head: Head
+    versions_kept: int = 0
+    held: dict[UUID, Held] = field(default_factory=dict)
+    rows: dict[UUID, Row] = field(default_factory=dict)
+    keys: dict[str, UUID] = field(default_factory=dict)
+    places: dict[Place, UUID] | None = None  # None when nobody in the batch asks for one
+
+
+@dataclass(slots=True)
+class Books:
+    """`apply` every change once, in order; then the lists hold what is to be written."""
+
+    known: Known
+    now: datetime
+    state: State = field(init=False)
+    head: Head = field(init=False)
+    entries: list[Entry] = field(default_factory=list)
+    inserted: list[Row] = field(default_factory=list)
+    updated: dict[UUID, Row] = field(default_factory=dict)
+    deleted: list[UUID] = field(default_factory=list)
+    garbage: list[tuple[str, str, int]] = field(default_factory=list)  # location, path, size
+    tasks: list[tuple[UUID, str]] = field(default_factory=list)
+    touched: dict[UUID, datetime] = field(default_factory=dict)  # reservations, and how long they live now
+    held: dict[UUID, Held] = field(init=False)
+    _rows: dict[UUID, Row] = field(init=False)
+    _keys: dict[str, UUID] = field(init=False)
+    _places: dict[Place, UUID] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state, self.head = self.known.state, self.known.head
+        self.held = dict(self.known.held)
+        self._rows = dict(self.known.rows)
+        self._keys = dict(self.known.keys)
+        self._places = None if self.known.places is None else dict(self.known.places)
+
+    def forget(self, expired: Mapping[UUID, Held]) -> None:
+        """Gives back what died uploads hold; only before the first change."""
+        self.state = release_all(self.state, list(expired.values()))
+
+    def apply(self, change: Change) -> Result:
+        match change.command:
+            case Reserve(id=upload) if upload in self._rows:
+                return Result(self.state)  # stored meanwhile: there is nothing left to hold
+            case Reserve() | Release():
+                return self._hold(change)
+            case Settle():
+                return self._settle(change)
+            case Delete():
+                return self._delete(change)
+            case Alter():
+                return self._alter(change)
+
+    def _hold(self, change: Change) -> Result:
+        outcome = apply(self.state, self.held.get(change.command.id), change.command)
+        if outcome.ok:
+            self._keep_held(change, outcome.held)
+        self.state = outcome.state
+        return Result(self.state, outcome.refused)
+
+    def _keep_held(self, change: Change, held: Held | None) -> None:
+        self.touched[change.command.id] = self.now + change.lifetime
+        self.held.pop(change.command.id, None)
+        if held is not None:
+            self.held[change.command.id] = held
+
+    def _settle(self, change: Change) -> Result:
+        file, command = change.file, change.command
+        assert file is not None and isinstance(command, Settle)  # noqa: S101, PT018 - a settlement brings its file
+        key = change.idempotency_key
+        if command.id in self._rows:
+            return Result(self.state)
+        if key is not None and key in self._keys:
+            return Result(self.state, existing=self._keys[key])
+        before = self._replaced(change, file)
+        if before is not None and before["path"] == file.path:
+            return Result(self.state, event=file.model_copy(update={"file_id": UUID(before["id"])}))  # here before
+        keeps = before is not None and self.known.versions_kept > 0
+        freed = before["size"] if before is not None and not keeps else None
+        outcome = apply(self.state, self.held.get(command.id), replace(command, freed=freed))
+        if not outcome.ok:
+            return Result(outcome.state, outcome.refused)
+        self._keep_held(change, outcome.held)
+        self.state = outcome.state
+        entry = self._store(change, file) if before is None else self._exchange(change, file, before, keeps=keeps)
+        if key is not None:
+            self._keys[key] = entry.file_id
+        return Result(self.state, event=entry.event, seq=entry.seq)
+
+    def _replaced(self, change: Change, file: FileStored) -> Row | None:
+        """The file whose place this one takes. One that is gone by now leaves an ordinary new file."""
+        wanted = change.replaces
+        if change.exclusive and self._places is not None:
+            wanted = self._places.get((file.category, file.folder, file.name), wanted)
+        return None if wanted is None else self._rows.get(wanted)
+
+    def _store(self, change: Change, file: FileStored) -> Entry:
+        row = _row_of(file, change)
+        self._insert(row)
+        self.tasks += [(file.file_id, task) for task in change.tasks]
+        return self._write("upload", file, file.size, file.stored_at, change)
+
+    def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry:
+        file_id = UUID(before["id"])
+        kept = {"file_id": file_id, "stored_at": before["created_at"]}
+        event = FileReplaced.model_validate(
+            {**file.model_dump(), **kept, "previous": before, "replaced_at": self.now, "replaced_by": file.uploaded_by}
+        )
+        stored = _row_of(file, change)
+        self._update({**stored, "id": str(file_id), "created_at": before["created_at"]})
+        self.tasks += [(file_id, task) for task in change.tasks]
+        entry = self._write("replace", event, event.size - event.previous.size, self.now, change)
+        if keeps:
+            self._keep_version(change, before)
+        else:
+            self._discard(before)
+        return entry
+
+    def _keep_version(self, change: Change, before: Row) -> None:
+        """The bytes stay where they are and become a file of their own."""
+        version = {**before, "id": str(new_id()), "version_of": before["id"], "idempotency_key": None}
+        self._insert(version)
+        event = _event(FileStored, version)
+        self._write("upload", event, event.size, self.now, change)
+
+    def _delete(self, change: Change) -> Result:
+        row = self._rows.get(change.command.id)
+        if row is None:
+            return Result(self.state, missing=True)
+        self.state = apply(self.state, None, Delete(change.command.id, row["size"])).state
+        trashed = row["trashed_at"] is not None
+        event = _event(FileDeleted, row, deleted_at=self.now, deleted_by=change.by, trashed=trashed)
+        self._remove(row)
+        self._discard(row)
+        entry = self._write("delete", event, -event.size, self.now, change)
+        return Result(self.state, event=event, seq=entry.seq)
+
+    def _alter(self, change: Change) -> Result:
+        row = self._rows.get(change.command.id)
+        if row is None or row["version_of"] is not None:
+            return Result(self.state, missing=True)
+        if change.values is not None:
+            return self._move(change, row)
+        return self._trash(change, row) if change.trash is not None else self._restore(change, row)
+
+    def _move(self, change: Change, row: Row) -> Result:
+        values = {name: value for name, value in (change.values or {}).items() if row[name] != value}
+        if row["trashed_at"] is not None:
+            return Result(self.state, missing=True)
+        if not values:
+            return Result(self.state, event=_event(FileStored, row))
+        after = {**row, **values, "updated_at": self.now.isoformat()}
+        self._update(after)
+        if after["path"] != row["path"]:
+            self._discard(row)
+        event = _event(FileMoved, after, previous=_before(row), moved_at=self.now, moved_by=change.by)
+        entry = self._write("move", event, 0, self.now, change)
+        return Result(self.state, event=event, seq=entry.seq)
+
+    def _trash(self, change: Change, row: Row) -> Result:
+        if row["trashed_at"] is not None or change.trash is None:
+            return Result(self.state, missing=True)
+        by = None if change.by is None else str(change.by)
+        trashed = {"trashed_at": self.now.isoformat(), "trashed_by": by, "purge_at": change.trash.isoformat()}
+        self._update({**row, **trashed})
+        event = _event(FileTrashed, row, trashed_at=self.now, trashed_by=change.by, purge_at=change.trash)
+        entry = self._write("trash", event, 0, self.now, change)
+        return Result(self.state, event=event, seq=entry.seq)
+
+    def _restore(self, change: Change, row: Row) -> Result:
+        if row["trashed_at"] is None:
+            return Result(self.state, missing=True)
+        after = {**row, "trashed_at": None, "trashed_by": None, "purge_at": None}
+        self._update(after)
+        event = _event(FileRestored, after, restored_at=self.now, restored_by=change.by)
+        entry = self._write("restore", event, 0, self.now, change)
+        return Result(self.state, event=event, seq=entry.seq)
+
+    def _write(self, action: Any, event: FileEvent, delta: int, at: datetime, change: Change) -> Entry:
+        entry = Entry.following(self.head, action, event, delta, at, change.metadata, change.traceparent, by=change.by)
+        self.entries.append(entry)
+        self.head = entry.head
+        return entry
+
+    def _insert(self, row: Row) -> None:
+        self.inserted.append(row)
+        self._see(row)
+
+    def _update(self, row: Row) -> None:
+        """Of a row inserted in this batch the insertion is changed: the two statements do not see each other."""
+        file_id = UUID(row["id"])
+        for number, new in enumerate(self.inserted):
+            if new["id"] == row["id"]:
+                self.inserted[number] = row
+                break
+        else:
+            self.updated[file_id] = row
+        self._see(row)
+
+    def _see(self, row: Row) -> None:
+        self._unsee(row)
+        file_id = UUID(row["id"])
+        self._rows[file_id] = row
+        if self._places is not None and row["version_of"] is None and row["trashed_at"] is None:
+            self._places[row["category"], row["folder"], row["name"]] = file_id
+
+    def _unsee(self, row: Row) -> None:
+        file_id = UUID(row["id"])
+        self._rows.pop(file_id, None)
+        if self._places is not None:
+            self._places = {place: held for place, held in self._places.items() if held != file_id}
+
+    def _remove(self, row: Row) -> None:
+        file_id = UUID(row["id"])
+        self._unsee(row)
+        self.updated.pop(file_id, None)
+        if any(new["id"] == row["id"] for new in self.inserted):
+            self.inserted = [new for new in self.inserted if new["id"] != row["id"]]
+            self.tasks = [(owner, task) for owner, task in self.tasks if owner != file_id]
+        else:
+            self.deleted.append(file_id)
+
+    def _discard(self, row: Row) -> None:
+        self.garbage.append((row["location"], row["path"], row["size"]))
+
+
+def run(
+    known: Known, now: datetime, expired: Mapping[UUID, Held], changes: Sequence[Change]
+) -> tuple[Books, list[Result]]:
+    """`expired`: reservations that may be given away first."""
+    books = Books(known, now)
+    books.forget(expired)
+    return books, [books.apply(change) for change in changes]
+
+
+def _row_of(file: FileStored, change: Change) -> Row:
+    row = file.model_dump(mode="json", exclude={"file_id", "stored_at"})
+    return {
+        **row,
+        "id": str(file.file_id),
+        "created_at": file.stored_at.isoformat(),
+        "updated_at": file.stored_at.isoformat(),
+        "metadata": change.metadata,
+        "idempotency_key": change.idempotency_key,
+        "location": change.location,
+        "state": change.state,
+        "trashed_at": None,
+        "trashed_by": None,
+        "purge_at": None,
+    }
+
+
+def _before(row: Row) -> FileBefore:
+    return FileBefore.model_validate(row)
+
+
+def _event(kind: type[E], row: Row, **more: Any) -> E:
+    return kind.model_validate({**row, "file_id": row["id"], "stored_at": row["created_at"], **more})
