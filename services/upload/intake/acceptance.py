@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.upload.blobs.digest import Digest
 from services.upload.entitlements.terms import Terms
-from services.upload.errors import DigestMismatch, ReservationLost
+from services.upload.errors import DigestMismatch
 from services.upload.intake.placement import Placement
 from services.upload.intake.policy import Policy
 from services.upload.media import rules as media
@@ -54,6 +54,14 @@ class Repeated:
     file_id: UUID
 
 
+class Refused(Exception):
+    """It does not fit, or not any more."""
+
+    def __init__(self, account: State) -> None:
+        super().__init__()
+        self.account = account
+
+
 class Acceptance:
     def __init__(self, accounts: AccountService, policy: Policy, clock: Clock) -> None:
         self._accounts = accounts
@@ -89,7 +97,7 @@ class Acceptance:
     async def settle(
         self, file: FileStored, metadata: dict[str, Any], purpose: Purpose, location: str, tasks: Sequence[str] = ()
     ) -> Stored | Repeated:
-        """The reservation of the same id becomes the file. Raises ReservationLost; then its bytes must go."""
+        """The reservation of the same id becomes the file. Raises Refused; then its bytes must go."""
         if purpose.sha256 is not None and purpose.sha256 != file.sha256:
             raise DigestMismatch
         state: FileState = "scanning" if self._policy.scans else "ready"
@@ -106,7 +114,7 @@ class Acceptance:
         )
         result = await self._accounts.submit(file.tenant_id, change)
         if not result.ok:
-            raise ReservationLost
+            raise Refused(result.state)
         if result.existing is not None:
             return Repeated(result.existing)
         return Stored(result.event or file, metadata, result.state, state)

@@ -41,7 +41,7 @@ class FormUpload:
         if least is None:
             # No form is that much larger than its file, so this much will come at the very least.
             least = max(0, (announced.length or 0) - ENVELOPE)
-        return cls(await intake.begin(sender, Asked(least)), form, announced, intake.policy.tree)
+        return cls(await intake.begin(sender, Asked(least, announced.length)), form, announced, intake.policy.tree)
 
     async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
         """Raises what `begin` raises, ClientGone, RequestTimeout, TypeNotAllowed, ReservationLost."""

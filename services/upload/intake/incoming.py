@@ -6,7 +6,7 @@ from services.upload.blobs.digest import Digest
 from services.upload.blobs.store import BlobStore, BlobWriter
 from services.upload.entitlements.terms import Terms
 from services.upload.errors import FileTooLarge
-from services.upload.intake.acceptance import Acceptance, Purpose, Repeated, Sender, Stored
+from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Repeated, Sender, Stored
 from services.upload.intake.placement import Placement
 from services.upload.intake.space import STEP, Space
 from shared import faults
@@ -54,7 +54,7 @@ class Incoming:
         faults.reach("upload.streaming")
 
     async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
-        """Raises TypeNotAllowed, DigestMismatch, ReservationLost; then, and after Repeated, `abandon` is due."""
+        """Raises TypeNotAllowed, DigestMismatch, QuotaExceeded, ReservationLost. Then `abandon` is due."""
         await self.writer.finish()
         path = placement.path(self._sender.tenant, self.id)
         digest = self._digest
@@ -65,7 +65,10 @@ class Incoming:
         if self._digest is not None:
             await self.writer.place(path)
         faults.reach("upload.placed")
-        result = await self._acceptance.settle(file, placement.metadata, purpose, self._terms.location)
+        try:
+            result = await self._acceptance.settle(file, placement.metadata, purpose, self._terms.location)
+        except Refused as refused:
+            raise self.space.refusal(refused.account, file.size) from None
         if isinstance(result, Stored):
             faults.reach("upload.settled")
         return result

@@ -12,7 +12,7 @@ from services.upload.errors import FileTooLarge
 from services.upload.intake.acceptance import Acceptance, Sender
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.policy import Policy
-from services.upload.intake.space import Space
+from services.upload.intake.space import SMALL, Space
 from services.upload.quota.service import AccountService
 from shared import faults
 from shared.ids import new_id
@@ -20,9 +20,12 @@ from shared.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`least`: bytes the file will have at the very least. `credit` and `month` as in Space; `path` if known."""
+    """`least` and `most`: bytes the file will have in any case, and cannot exceed, if that is known. `credit` and
+    `month` as in Space; `path` if known.
+    """
 
     least: int
+    most: int | None = None
     credit: int = 0
     month: date | None = None
     path: str | None = None
@@ -76,7 +79,10 @@ class Intake:
         terms = await self.terms(sender.tenant, asked.least, resumable=asked.resumable)
         store = self._locations[terms.location]
         space = self.space(sender, upload, credit=asked.credit, month=asked.month)
-        await space.reserve(asked.least)
+        if asked.most is not None and asked.most <= SMALL and asked.month is None:
+            space.postpone(asked.most)
+        else:
+            await space.reserve(asked.least)
         faults.reach("upload.reserved")
         digest = Digest()
         return Incoming(

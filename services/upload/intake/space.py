@@ -4,10 +4,13 @@ import asyncio
 from datetime import date, timedelta
 from uuid import UUID
 
-from services.upload.errors import QuotaExceeded
+from services.upload.errors import QuotaExceeded, ReservationLost
 from services.upload.quota.changes import Result
+from services.upload.quota.rules import State
 from services.upload.quota.service import AccountService, quota_of
+from shared.errors import DomainError
 
+SMALL = 128 * 1024  # bytes of a body that is judged when it is here: it came along with its head
 STEP = 1024 * 1024  # bytes asked for beyond those in hand, when the size is unknown
 
 
@@ -35,7 +38,8 @@ class Space:
         self._upgrade_url = upgrade_url
         self._credit = credit
         self._month = month
-        self._size = held
+        self._size = held  # bytes the file may have so far
+        self._holds = held > 0
         self._told = asyncio.get_running_loop().time()  # when its life was last prolonged
 
     async def reserve(self, size: int) -> Result:
@@ -44,6 +48,14 @@ class Space:
         if result.refused == "bytes":
             raise QuotaExceeded(quota_of(result.state), size, self._upgrade_url)
         return result
+
+    def refusal(self, account: State, size: int) -> DomainError:
+        """Why a settlement of `size` bytes was refused."""
+        return ReservationLost() if self._holds else QuotaExceeded(quota_of(account), size, self._upgrade_url)
+
+    def postpone(self, size: int) -> None:
+        """For a body too small to be worth asking first: up to `size` bytes its settlement asks for the space."""
+        self._size = size
 
     async def cover(self, received: int, likely: int) -> None:
         """More came than was announced: first asks for all that may come, then for exactly what is in hand."""
@@ -54,17 +66,21 @@ class Space:
 
     async def prolong(self) -> None:
         """A slow upload's space lives as long as bytes come."""
+        if not self._holds:
+            return
         now = asyncio.get_running_loop().time()
         if now - self._told > self._lifetime.total_seconds() / 3:
             await self._hold(self._size)
 
     async def release(self) -> None:
-        await self._accounts.release(self._tenant, self._upload)
+        if self._holds:
+            await self._accounts.release(self._tenant, self._upload)
 
     async def _hold(self, size: int) -> Result:
         wanted = max(0, size - self._credit)
         result = await self._accounts.hold(self._tenant, self._upload, wanted, self._lifetime, self._month)
         if result.ok:
             self._size = max(size, self._size)
+            self._holds = True
             self._told = asyncio.get_running_loop().time()
         return result

@@ -123,11 +123,13 @@ class Books:
         return Result(self.state, event=entry.event, seq=entry.seq)
 
     def _replaced(self, change: Change, file: FileStored) -> Row | None:
-        """The file whose place this one takes. One that is gone by now leaves an ordinary new file."""
+        """The file whose place this one takes. One that is gone by now, or in the trash, leaves a new file."""
         wanted = change.replaces
         if change.exclusive and self._places is not None:
             wanted = self._places.get((file.category, file.folder, file.name), wanted)
-        return None if wanted is None else self._rows.get(wanted)
+        row = None if wanted is None else self._rows.get(wanted)
+        shown = row is not None and row["trashed_at"] is None and row["version_of"] is None
+        return row if shown else None
 
     def _store(self, change: Change, file: FileStored) -> Entry:
         row = _row_of(file, change)
