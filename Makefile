@@ -8,7 +8,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 STOWAGE := $(VENV)/bin/stowage
 
-.PHONY: help up down demo test lint bench faults lock clean chromium
+.PHONY: help up down demo test lint bench faults lock clean chromium parts
 .DEFAULT_GOAL := help
 
 help: ## What there is
@@ -33,6 +33,9 @@ lint: $(READY) ## ruff, mypy, import contracts, the lock
 	@$(VENV)/bin/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(VENV)/bin/python -m deploy.check_lock
 	@rm -f .lint-imports.log
+
+parts: $(READY) ## Fetch the real programs the tests run against (the tests do it themselves when they are missing)
+	@$(VENV)/bin/python -m tests.fixtures.parts
 
 bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks

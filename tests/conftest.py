@@ -1,1 +1,7 @@
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.broker", "tests.fixtures.stack"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.broker",
+    "tests.fixtures.stack",
+    "tests.fixtures.parts",
+    "tests.fixtures.stores",
+]
