@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from shared.http import problems
 from shared.http.edge import HEALTH, Edge, InternalToken
 from shared.settings import ServiceSettings
+from shared.telemetry.loop import watched_loop
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def create_app(
         public=public,
         title=title,
         version="1.0.0",
-        lifespan=lifespan,
+        lifespan=_watched(lifespan),
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         max_body_size=MAX_BODY,
@@ -77,6 +78,15 @@ def create_app(
     for inner in middleware:
         app.add_middleware(inner.cls, *inner.args, **inner.kwargs)
     return app
+
+
+def _watched(lifespan: Lifespan | None) -> Lifespan:
+    @asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[Any]:
+        async with watched_loop(), nullcontext() if lifespan is None else lifespan(app) as state:
+            yield state
+
+    return living
 
 
 def health_router(checks: Mapping[str, Check]) -> APIRouter:

@@ -6,6 +6,7 @@ import errno
 import itertools
 import logging
 import os
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,9 @@ from services.upload.blobs.store import Found, Leftover, StoreFull, StoreUnavail
 
 log = logging.getLogger(__name__)
 
-BUFFER = 1024 * 1024  # bytes handed to the disk together
+BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
+SHARED = 48 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
+LEAST = 64 * 1024  # bytes handed to the disk together when there are very many
 AHEAD = 8 * BUFFER  # bytes that may wait in memory for the disk
 BATCH = 1000  # entries of a listing fetched in one trip to a thread
 READ = 512 * 1024  # bytes of a download held at a time
@@ -32,9 +35,15 @@ class LocalStore:
     def __init__(self, root: Path, threads: int = 32) -> None:
         self._staging = root / "staging"
         self._blobs = root / "blobs"
+        self._writers = weakref.WeakSet[LocalWriter]()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def buffer(self) -> int:
+        """Bytes an upload may gather now: large writes are quicker, and memory is for all."""
+        return max(LEAST, min(BUFFER, SHARED // max(1, len(self._writers))))
 
     def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> "LocalWriter":  # noqa: ARG002
         return LocalWriter(self, self._staging / str(upload_id), digest)
@@ -169,11 +178,12 @@ class LocalWriter:
         self._buffered = 0
         self._writing: asyncio.Future[None] | None = None
         self._placed: str | None = None
+        store._writers.add(self)  # noqa: SLF001 - its own store
 
     async def write(self, chunk: bytes) -> None:
         self._buffer.append(chunk)
         self._buffered += len(chunk)
-        if self._buffered >= BUFFER:
+        if self._buffered >= self._store.buffer:
             await self._flush()
 
     async def checkpoint(self) -> dict[str, Any]:
