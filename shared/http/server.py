@@ -17,9 +17,10 @@ from shared.settings import ServiceSettings
 HEADER_DEADLINE = 10.0  # seconds from a connection, or a request's first byte, to a whole head
 MAX_HEAD = 64 * 1024  # bytes of a head that comes in pieces
 GRACE = 5  # seconds to finish what is under way when told to stop
-# Bytes of a body that may wait for the application. uvicorn has no setting for it, and at its 64 KiB a large upload
-# stops and goes: 440 MiB/s instead of 540 on two cores.
-httptools_impl.HIGH_WATER_LIMIT = 256 * 1024  # type: ignore[attr-defined]
+# Bytes of bodies that may wait for the application: of one, and of all together. uvicorn has no setting for it, and at
+# its 64 KiB a large upload stops and goes: 440 MiB/s instead of 540 on two cores.
+WAITING = 256 * 1024
+WAITING_TOGETHER = 64 * WAITING
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -33,6 +34,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._share_memory()
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -58,6 +60,11 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
         super().connection_lost(exc)
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        share = WAITING_TOGETHER // max(1, len(self.connections))
+        httptools_impl.HIGH_WATER_LIMIT = max(WAITING // 4, min(WAITING, share))  # type: ignore[attr-defined]
 
     def _expect_head(self) -> None:
         self._in_head = self._began = True

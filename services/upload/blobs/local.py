@@ -19,7 +19,7 @@ from services.upload.blobs.store import Found, Leftover, StoreFull, StoreUnavail
 log = logging.getLogger(__name__)
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
-SHARED = 48 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
+SHARED = 16 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
 LEAST = 64 * 1024  # bytes handed to the disk together when there are very many
 AHEAD = 8 * BUFFER  # bytes that may wait in memory for the disk
 BATCH = 1000  # entries of a listing fetched in one trip to a thread

@@ -24,12 +24,12 @@ async def test_two_hundred_uploads_at_once(pg: PostgresServer, billing: Billing,
     settings = settings_for(dsn.app, tmp_path / "store", billing.url, idle_seconds=60.0)
     tenant, together = uuid4(), asyncio.Barrier(UPLOADS)
     async with aiohttp.ClientSession() as http, running(settings, http) as process:
-        idle, late = process.resident, await process.late(http, 0.25)
+        idle, late = process.resident, await process.late(http, 0.5)
         sampled: list[int] = []
         watching = asyncio.create_task(_watch(process.pid, sampled))
         statuses = await asyncio.gather(*(_upload(process.url, tenant, together) for _ in range(UPLOADS)))
         watching.cancel()
-        stalls = await process.late(http, 0.25) - late
+        stalls = await process.late(http, 0.5) - late
     assert statuses == [201] * UPLOADS
     rows = await query(dsn.superuser, "SELECT used, reserved, files FROM tenant_storage WHERE tenant_id = $1", tenant)
     assert tuple(rows[0]) == (UPLOADS * SIZE, 0, UPLOADS)
