@@ -64,13 +64,14 @@ class FileStored(FileEvent):
 
 
 class FileReplaced(FileEvent):
-    """The same file with other bytes."""
+    """The same file with other bytes. `kept`: the previous bytes stay as a version, stored by the next entry."""
 
     type: ClassVar[str] = "file.replaced"
 
     previous: FileBefore
     replaced_at: datetime
     replaced_by: UUID | None
+    kept: bool = False
 
 
 class FileMoved(FileEvent):

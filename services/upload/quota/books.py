@@ -139,9 +139,9 @@ class Books:
 
     def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry:
         file_id = UUID(before["id"])
-        kept = {"file_id": file_id, "stored_at": before["created_at"]}
+        replaced = {"previous": before, "replaced_at": self.now, "replaced_by": file.uploaded_by, "kept": keeps}
         event = FileReplaced.model_validate(
-            {**file.model_dump(), **kept, "previous": before, "replaced_at": self.now, "replaced_by": file.uploaded_by}
+            {**file.model_dump(), "file_id": file_id, "stored_at": before["created_at"], **replaced}
         )
         stored = _row_of(file, change)
         self._update({**stored, "id": str(file_id), "created_at": before["created_at"]})

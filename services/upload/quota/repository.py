@@ -166,10 +166,11 @@ async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Seq
 
 
 async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UUID, Held]) -> None:
-    if done.inserted:
-        await connection.execute(_INSERT, done.inserted)
+    # A version that is kept takes over the path its file has just left.
     if done.updated:
         await connection.execute(_UPDATE, list(done.updated.values()), list(done.updated))
+    if done.inserted:
+        await connection.execute(_INSERT, done.inserted)
     if done.deleted:
         await connection.execute(_REMOVE, done.deleted)
     if done.garbage:

@@ -6,10 +6,21 @@ from sqlmodel import Field, SQLModel
 
 
 class TenantUsage(SQLModel, table=True):
-    """What one tenant has stored after entry `position` of its ledger, in bytes. Version 0: limit unknown."""
+    """What one tenant has stored after entry `position` of its ledger, in bytes, trash and versions included.
+
+    Version 0: limit unknown.
+    """
 
     __tablename__ = "tenant_usage"
-    __table_args__ = (CheckConstraint("bytes >= 0"), CheckConstraint("files >= 0"), CheckConstraint("limit_bytes >= 0"))
+    __table_args__ = (
+        CheckConstraint("bytes >= 0"),
+        CheckConstraint("files >= 0"),
+        CheckConstraint("limit_bytes >= 0"),
+        CheckConstraint("trashed_bytes >= 0"),
+        CheckConstraint("trashed_files >= 0"),
+        CheckConstraint("version_bytes >= 0"),
+        CheckConstraint("version_files >= 0"),
+    )
 
     tenant_id: UUID = Field(primary_key=True)
     bytes: int = Field(default=0, sa_type=BigInteger)
@@ -20,6 +31,10 @@ class TenantUsage(SQLModel, table=True):
     position: int = Field(default=0, sa_type=BigInteger)
     updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
     last_reset: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+    trashed_bytes: int = Field(default=0, sa_type=BigInteger)
+    trashed_files: int = Field(default=0, sa_type=BigInteger)
+    version_bytes: int = Field(default=0, sa_type=BigInteger)
+    version_files: int = Field(default=0, sa_type=BigInteger)
 
 
 class UsageBreakdown(SQLModel, table=True):

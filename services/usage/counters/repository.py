@@ -5,6 +5,7 @@ from uuid import UUID
 
 from services.usage.counters.rules import Change, State
 from services.usage.counters.snapshot import Snapshot
+from services.usage.counters.tally import Amount
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.rules import Arm
 
@@ -16,7 +17,8 @@ _CREATE = """
 
 # In the order of ids, so that two batches never wait for each other.
 _LOCK = """
-    SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes
+    SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes,
+           trashed_bytes, trashed_files, version_bytes, version_files
     FROM tenant_usage WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id FOR UPDATE
 """
 
@@ -41,16 +43,21 @@ _SAVE = """
     )
     UPDATE tenant_usage AS u
     SET position = s.position, bytes = s.bytes, files = s.files,
-        entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, updated_at = $14
-    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
-         AS s(tenant_id, position, bytes, files, version, plan, limit_bytes)
+        entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, updated_at = $14,
+        trashed_bytes = s.trashed_bytes, trashed_files = s.trashed_files,
+        version_bytes = s.version_bytes, version_files = s.version_files
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
+                $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[])
+         AS s(tenant_id, position, bytes, files, version, plan, limit_bytes,
+              trashed_bytes, trashed_files, version_bytes, version_files)
     WHERE u.tenant_id = s.tenant_id
 """
 
 # One statement is one snapshot: the breakdown cannot be of another moment than the total.
 _SNAPSHOT = """
     SELECT u.tenant_id, u.position, u.bytes, u.files, u.entitlements_version AS version, u.plan,
-           u.limit_bytes AS limit, u.last_reset, statement_timestamp() AS as_of,
+           u.limit_bytes AS limit, u.trashed_bytes, u.trashed_files, u.version_bytes, u.version_files,
+           u.last_reset, statement_timestamp() AS as_of,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('file_type', b.file_type, 'category', b.category,
                        'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
                    ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
@@ -99,6 +106,10 @@ class CounterRepository:
             [delta.bytes for _, _, _, delta in deltas],
             [delta.at for _, _, _, delta in deltas],
             now,
+            [usage.trashed.bytes for usage in after],
+            [usage.trashed.files for usage in after],
+            [usage.versions.bytes for usage in after],
+            [usage.versions.files for usage in after],
         )
 
     async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
@@ -108,4 +119,6 @@ class CounterRepository:
 
 def _state(row: Any, arms: dict[int, Arm]) -> State:
     terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"])
-    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], terms, arms)
+    trashed = Amount(row["trashed_bytes"], row["trashed_files"])
+    versions = Amount(row["version_bytes"], row["version_files"])
+    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, arms)

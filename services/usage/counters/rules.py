@@ -3,46 +3,26 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
+from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
 from services.usage.thresholds.rules import Arms, Passing, band, judge
-from shared.events import EntitlementsChanged, Event, FileDeleted, FileStored
-
-
-class Entry(Protocol):
-    """A record as it comes from a topic."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def time(self) -> datetime: ...
-    @property
-    def event(self) -> Event | None: ...
-    @property
-    def traceparent(self) -> str | None: ...
+from shared.events import EntitlementsChanged, Event, FileReplaced
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that is known of a tenant after entry `position` of its ledger."""
+    """All that is known of a tenant after entry `position` of its ledger; trash and versions are part of the whole."""
 
     tenant_id: UUID
     position: int = 0
     bytes: int = 0
     files: int = 0
+    trashed: Amount = NOTHING
+    versions: Amount = NOTHING
     terms: Terms = UNKNOWN
     arms: Arms = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Delta:
-    """What one (file type, category) gained or lost, and when it last did."""
-
-    files: int
-    bytes: int
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +38,7 @@ class Passed:
 class Change:
     before: State
     after: State
-    deltas: dict[tuple[str, str], Delta] = field(default_factory=dict)
+    deltas: dict[Kind, Delta] = field(default_factory=dict)
     passed: list[Passed] = field(default_factory=list)
 
 
@@ -67,37 +47,37 @@ def fold(before: State, entries: Iterable[Entry]) -> Change:
 
     Entries at or below the position are repeats and change nothing.
     """
-    position, used, files = before.position, before.bytes, before.files
-    judgement = _Judgement(before)
-    deltas: dict[tuple[str, str], Delta] = {}
+    position, judgement = before.position, _Judgement(before)
+    tally = Tally(before.bytes, before.files, before.trashed, before.versions)
     for entry in entries:
         event = entry.event
-        # Exact types: isinstance asks pydantic's metaclass, which costs as much as the rest of the loop.
-        if type(event) is FileStored:
-            sign, at = 1, event.stored_at
-        elif type(event) is FileDeleted:
-            sign, at = -1, event.deleted_at
-        else:
-            if type(event) is EntitlementsChanged:
-                judgement.hear(event, used, entry)
-            continue
-        if entry.seq <= position:
+        kind = type(event)
+        if kind is EntitlementsChanged:
+            judgement.hear(event, tally.bytes, entry)  # type: ignore[arg-type]
+        if kind not in FILE_EVENTS or entry.seq <= position:
             continue
         position = entry.seq
-        size = sign * event.size
-        used += size
-        files += sign
-        delta = deltas.get((event.file_type, event.category))
-        if delta is None:
-            deltas[event.file_type, event.category] = Delta(sign, size, at)
-        else:
-            delta.files += sign
-            delta.bytes += size
-            delta.at = at
-        if not judgement.floor <= used < judgement.ceiling:
-            judgement.judge(used, at, entry.traceparent)
-    after = State(before.tenant_id, position, used, files, judgement.terms, judgement.arms)
-    return Change(before, after, deltas, judgement.passed)
+        at = tally.take(event, entry)  # type: ignore[arg-type]
+        if not judgement.floor <= tally.bytes < judgement.ceiling and not _is_half(event):
+            judgement.judge(tally.bytes, at, entry.traceparent)
+    after = State(
+        before.tenant_id,
+        position,
+        tally.bytes,
+        tally.files,
+        tally.trashed,
+        tally.versions,
+        judgement.terms,
+        judgement.arms,
+    )
+    return Change(before, after, tally.deltas, judgement.passed)
+
+
+def _is_half(event: Event | None) -> bool:
+    """Of a replaced file that is kept as a version the bytes come back with the next entry, of the same commit:
+    usage never was as low as it is in between.
+    """
+    return isinstance(event, FileReplaced) and event.kept
 
 
 def grant(before: State, offered: Terms, at: datetime, traceparent: str | None) -> Change:

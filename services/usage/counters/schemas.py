@@ -11,13 +11,20 @@ from shared.sizes import format_bytes
 
 
 class StorageOut(BaseModel):
-    """Bytes; `limit`, `available` and `percentage` are null when the plan is unlimited."""
+    """Bytes; `limit`, `available` and `percentage` are null when the plan is unlimited.
+
+    What lies in the trash and in older versions is part of `used` and `files`.
+    """
 
     used: int
     limit: int | None
     available: int | None
     percentage: float | None
     files: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     used_formatted: str
     limit_formatted: str | None
 
@@ -84,6 +91,10 @@ def _storage(usage: Snapshot) -> StorageOut:
         available=None if usage.limit is None else max(0, usage.limit - usage.bytes),
         percentage=percentage(usage.bytes, usage.limit),
         files=usage.files,
+        trashed_bytes=usage.trashed_bytes,
+        trashed_files=usage.trashed_files,
+        version_bytes=usage.version_bytes,
+        version_files=usage.version_files,
         used_formatted=format_bytes(usage.bytes),
         limit_formatted=None if usage.limit is None else format_bytes(usage.limit),
     )

@@ -28,6 +28,10 @@ class Snapshot(BaseModel):
     position: int
     bytes: int
     files: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     version: int
     plan: str | None
     limit: int | None

@@ -3,13 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Kind = tuple[str, str]  # file type, category
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    bytes: int = 0
-    files: int = 0
+from services.usage.counters.tally import Amount, Kind
 
 
 @dataclass(frozen=True, slots=True)

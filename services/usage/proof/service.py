@@ -3,11 +3,12 @@ from uuid import UUID
 
 from services.usage.counters.reader import CounterReader
 from services.usage.counters.snapshot import Snapshot
+from services.usage.counters.tally import Amount
 from services.usage.errors import ProofUnsettled
 from services.usage.live.service import LiveUsage
 from services.usage.proof import rules
 from services.usage.proof.provider import Ledger, LedgerProof
-from services.usage.proof.rules import Amount, Line
+from services.usage.proof.rules import Line
 from services.usage.proof.schemas import AmountOut, LineOut, ProofOut, StoreOut
 
 PATIENCE = 10.0  # seconds until counters and store are seen at the same position

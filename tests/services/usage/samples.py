@@ -1,14 +1,28 @@
 """Records as the consumer hands them on."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from shared.events import Entitlements, EntitlementsChanged, Event, FileDeleted, FileStored, FileType
+from shared.events import (
+    Entitlements,
+    EntitlementsChanged,
+    Event,
+    FileDeleted,
+    FileMoved,
+    FileReplaced,
+    FileRestored,
+    FileStored,
+    FileTrashed,
+    FileType,
+)
 from shared.kafka.records import Record
 
 TENANT = UUID(int=7)
 START = datetime(2026, 3, 1, tzinfo=UTC)
-KINDS: list[tuple[FileType, str]] = [("image", "avatars"), ("image", "properties"), ("document", "leases")]
+Kind = tuple[FileType, str]
+KINDS: list[Kind] = [("image", "avatars"), ("image", "properties"), ("document", "leases")]
 FREE = Entitlements(
     storage_bytes=100,
     traffic_bytes_month=None,
@@ -23,14 +37,52 @@ FREE = Entitlements(
 )
 
 
-def stored(seq: int, size: int, kind: tuple[FileType, str] = KINDS[0], *, tenant: UUID = TENANT) -> Record:
-    return record(seq, FileStored(stored_at=moment(seq), **_file(tenant, size, kind)))
+@dataclass(frozen=True)
+class File:
+    """As a ledger knows it; `version` is an older one of another file."""
+
+    size: int
+    kind: Kind = KINDS[0]
+    trashed: bool = False
+    version: bool = False
 
 
-def deleted(seq: int, size: int, kind: tuple[FileType, str] = KINDS[0], *, tenant: UUID = TENANT) -> Record:
-    at = moment(seq)
-    event = FileDeleted(stored_at=START, deleted_at=at, deleted_by=None, **_file(tenant, size, kind))
+def stored(seq: int, size: int, kind: Kind = KINDS[0], *, tenant: UUID = TENANT, version: bool = False) -> Record:
+    return record(seq, FileStored(stored_at=moment(seq), **_file(tenant, File(size, kind, version=version))))
+
+
+def deleted(
+    seq: int,
+    size: int,
+    kind: Kind = KINDS[0],
+    *,
+    tenant: UUID = TENANT,
+    trashed: bool = False,
+    version: bool = False,
+) -> Record:
+    fields = _file(tenant, File(size, kind, version=version))
+    event = FileDeleted(stored_at=START, deleted_at=moment(seq), deleted_by=None, trashed=trashed, **fields)
     return record(seq, event)
+
+
+def replaced(seq: int, before: File, after: File, *, kept: bool = False) -> Record:
+    at = moment(seq)
+    fields = {**_file(TENANT, after), "previous": _file(TENANT, before), "stored_at": START, "kept": kept}
+    return record(seq, FileReplaced(replaced_at=at, replaced_by=None, **fields))
+
+
+def moved(seq: int, before: File, after: File) -> Record:
+    fields = {**_file(TENANT, after), "previous": _file(TENANT, before), "stored_at": START}
+    return record(seq, FileMoved(moved_at=moment(seq), moved_by=None, **fields))
+
+
+def trashed(seq: int, file: File) -> Record:
+    at = moment(seq)
+    return record(seq, FileTrashed(stored_at=START, trashed_at=at, trashed_by=None, purge_at=at, **_file(TENANT, file)))
+
+
+def restored(seq: int, file: File) -> Record:
+    return record(seq, FileRestored(stored_at=START, restored_at=moment(seq), restored_by=None, **_file(TENANT, file)))
 
 
 def granted(version: int, limit: int | None, *, tenant: UUID = TENANT, plan: str = "free") -> Record:
@@ -63,19 +115,21 @@ def trace(seq: int) -> str:
     return f"00-{seq:032x}-{seq:016x}-01"
 
 
-def _file(tenant: UUID, size: int, kind: tuple[FileType, str]) -> dict[str, object]:
+def _file(tenant: UUID, file: File) -> dict[str, Any]:
     return {
         "tenant_id": tenant,
         "file_id": UUID(int=1),
         "path": "p",
         "name": "n",
-        "size": size,
+        "size": file.size,
         "content_type": "a/b",
-        "file_type": kind[0],
-        "category": kind[1],
+        "file_type": file.kind[0],
+        "category": file.kind[1],
         "subcategory": None,
         "entity_id": None,
         "project_id": None,
         "sha256": "0" * 64,
         "uploaded_by": None,
+        "folder": "",
+        "version_of": UUID(int=2) if file.version else None,
     }

@@ -24,7 +24,7 @@ from shared.security import Principal, sign
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import KINDS, START, TENANT, deleted, granted, stored
+from tests.services.usage.samples import KINDS, START, TENANT, File, deleted, granted, stored, trashed
 
 SECRET = "0123456789abcdef0123456789abcdef"
 SERVICE = Principal(kind="service")
@@ -79,7 +79,12 @@ async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[A
 
 async def test_summary(api: Api) -> None:
     await api.apply(
-        granted(1, 100), stored(1, 60), stored(2, 25, KINDS[2]), stored(3, 5, KINDS[1]), deleted(4, 5, KINDS[1])
+        granted(1, 100),
+        stored(1, 60),
+        stored(2, 25, KINDS[2]),
+        stored(3, 5, KINDS[1]),
+        deleted(4, 5, KINDS[1]),
+        trashed(5, File(25, KINDS[2])),
     )
     status, body = await api.get("/api/usage/summary")
     assert status == 200
@@ -89,10 +94,14 @@ async def test_summary(api: Api) -> None:
         "available": 15,
         "percentage": 85.0,
         "files": 2,
+        "trashed_bytes": 25,
+        "trashed_files": 1,
+        "version_bytes": 0,
+        "version_files": 0,
         "used_formatted": "85 Bytes",
         "limit_formatted": "100 Bytes",
     }
-    assert (body["position"], body["plan"], body["tier"], body["version"]) == (4, "free", "free", 1)
+    assert (body["position"], body["plan"], body["tier"], body["version"]) == (5, "free", "free", 1)
     assert [(p["file_type"], p["category"], p["percentage"]) for p in body["breakdown"]] == [
         ("image", "avatars", 70.59),
         ("document", "leases", 29.41),

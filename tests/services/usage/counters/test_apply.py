@@ -16,7 +16,20 @@ from services.usage.thresholds.service import ThresholdService
 from shared.clock import FixedClock
 from shared.db import Database
 from shared.kafka.records import Record
-from tests.services.usage.samples import KINDS, START, TENANT, deleted, granted, stored, trace
+from tests.services.usage.samples import (
+    KINDS,
+    START,
+    TENANT,
+    File,
+    deleted,
+    granted,
+    moved,
+    replaced,
+    restored,
+    stored,
+    trace,
+    trashed,
+)
 
 counters = CounterService(ThresholdService(), FixedClock(START))
 
@@ -61,6 +74,23 @@ async def test_counters_and_breakdown(worker_db: Database) -> None:
         KINDS[1]: (1, 0),
         KINDS[2]: (1, 5),
     }
+
+
+async def test_replaced_moved_trashed_kept(worker_db: Database) -> None:
+    first, second = File(10), File(4, KINDS[2])
+    batch = [stored(1, 10), replaced(2, first, second, kept=True), stored(3, 10, version=True)]
+    batch += [moved(4, second, File(4, KINDS[1])), trashed(5, File(4, KINDS[1]))]
+    for _ in range(2):
+        await apply(worker_db, batch)
+    found = await usage(worker_db)
+    assert (found.position, found.bytes, found.files) == (5, 14, 2)
+    assert (found.trashed_bytes, found.trashed_files, found.version_bytes, found.version_files) == (4, 1, 10, 1)
+    assert {(p.file_type, p.category): p.total_size for p in found.breakdown} == {KINDS[0]: 10, KINDS[1]: 4}
+    await apply(worker_db, [restored(6, File(4, KINDS[1])), deleted(7, 10, version=True), trashed(8, second)])
+    await apply(worker_db, [deleted(9, 4, KINDS[1], trashed=True)])
+    found = await usage(worker_db)
+    assert (found.bytes, found.files, found.breakdown) == (0, 0, [])
+    assert (found.trashed_bytes, found.trashed_files, found.version_bytes, found.version_files) == (0, 0, 0, 0)
 
 
 async def test_a_whole_batch_again_changes_nothing(worker_db: Database) -> None:

@@ -5,40 +5,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.usage.counters.rules import Change, Passed, State, fold, grant, percentage, review
+from services.usage.counters.tally import Amount, Kind
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.rules import PERCENTS, reached
-from shared.events import EntitlementsChanged, FileDeleted, FileStored, FileType
 from shared.kafka.records import Record
-from tests.services.usage.samples import KINDS, START, TENANT, deleted, granted, stored, trace
+from tests.services.usage.histories import History, histories
+from tests.services.usage.samples import (
+    KINDS,
+    START,
+    TENANT,
+    File,
+    deleted,
+    granted,
+    moved,
+    replaced,
+    stored,
+    trace,
+    trashed,
+)
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> list[Record]:
-    """A ledger that only deletes what was stored, with changes of the limit in between."""
-    entries: list[Record] = []
-    held: list[tuple[int, tuple[FileType, str]]] = []
-    version = 0
-    for _ in range(draw(st.integers(0, 40))):
-        what = draw(st.sampled_from(["store", "store", "delete", "limit"]))
-        seq = 1 + sum(not isinstance(e.event, EntitlementsChanged) for e in entries)
-        if what == "limit":
-            version += 1
-            entries.append(granted(version, draw(st.none() | st.integers(0, 120))))
-        elif what == "delete" and held:
-            entries.append(deleted(seq, *held.pop(draw(st.integers(0, len(held) - 1)))))
-        else:
-            file = (draw(st.integers(0, 70)), draw(st.sampled_from(KINDS)))
-            held.append(file)
-            entries.append(stored(seq, *file))
-    return entries
-
-
-def in_parts(
-    entries: Sequence[Record], cuts: Sequence[int]
-) -> tuple[State, dict[tuple[str, str], list[int]], list[Passed]]:
+def in_parts(entries: Sequence[Record], cuts: Sequence[int]) -> tuple[State, dict[Kind, list[int]], list[Passed]]:
     """Folds batch by batch, as the consumer would."""
     state = State(TENANT)
-    sums: dict[tuple[str, str], list[int]] = {}
+    sums: dict[Kind, list[int]] = {}
     passed: list[Passed] = []
     edges = [0, *sorted(cut % (len(entries) + 1) for cut in cuts), len(entries)]
     for start, end in pairwise(edges):
@@ -52,31 +42,46 @@ def in_parts(
     return state, sums, passed
 
 
-@given(entries=histories(), cuts=st.lists(st.integers(0, 50), max_size=8))
-def test_any_split_gives_the_same_counters_and_alerts(entries: list[Record], cuts: list[int]) -> None:
-    assert in_parts(entries, cuts) == in_parts(entries, [])
+@given(history=histories(), cuts=st.lists(st.integers(0, 80), max_size=8))
+def test_any_split_gives_the_same_counters_and_alerts(history: History, cuts: list[int]) -> None:
+    assert in_parts(history.entries, cuts) == in_parts(history.entries, [])
 
 
-@given(entries=histories(), start=st.integers(0, 40))
-def test_a_repeat_changes_nothing(entries: list[Record], start: int) -> None:
-    whole = fold(State(TENANT), entries)
-    again = fold(whole.after, entries[start:])
+@given(history=histories(), start=st.integers(0, 40))
+def test_a_repeat_changes_nothing(history: History, start: int) -> None:
+    whole = fold(State(TENANT), history.entries)
+    again = fold(whole.after, history.entries[start:])
     assert again == Change(whole.after, whole.after)
 
 
-@given(entries=histories())
-def test_counters_equal_what_is_there(entries: list[Record]) -> None:
-    state, sums, _ = in_parts(entries, [])
-    files = [e.event for e in entries if isinstance(e.event, FileStored | FileDeleted)]
-    assert state.bytes == sum(f.size if isinstance(f, FileStored) else -f.size for f in files)
-    assert state.position == len(files)
-    assert (state.files, state.bytes) == (sum(s[0] for s in sums.values()), sum(s[1] for s in sums.values()))
-    assert all(files >= 0 and size >= 0 for files, size in sums.values())
+@given(history=histories(), cuts=st.lists(st.integers(0, 80), max_size=8), back=st.integers(0, 20))
+def test_batches_delivered_again_from_before_give_the_same(history: History, cuts: list[int], back: int) -> None:
+    state, passed, last = State(TENANT), list[Passed](), 0
+    for cut in [*sorted(cuts), len(history.entries)]:
+        change = fold(state, history.entries[max(0, last - back) : cut])
+        state, passed, last = change.after, passed + change.passed, cut
+    whole = fold(State(TENANT), history.entries)
+    assert (state, passed) == (whole.after, whole.passed)
 
 
-@given(entries=histories())
-def test_what_is_open_is_what_is_reached(entries: list[Record]) -> None:
-    change = fold(State(TENANT), entries)
+@given(history=histories())
+def test_counters_equal_what_is_there(history: History) -> None:
+    state, sums, _ = in_parts(history.entries, [])
+    assert (state.bytes, state.files) == _sum(history.files)
+    assert state.position == len(history.ledger)
+    assert state.trashed == Amount(*_sum([file for file in history.files if file.trashed]))
+    assert state.versions == Amount(*_sum([file for file in history.files if file.version]))
+    for kind in KINDS:
+        assert tuple(sums.get(kind, [0, 0])[::-1]) == _sum([file for file in history.files if file.kind == kind])
+
+
+def _sum(files: Sequence[File]) -> tuple[int, int]:
+    return sum(file.size for file in files), len(files)
+
+
+@given(history=histories())
+def test_what_is_open_is_what_is_reached(history: History) -> None:
+    change = fold(State(TENANT), history.entries)
     counts = dict.fromkeys(PERCENTS, 0)
     for passed in change.passed:
         counts[passed.passing.percent] += 1 if passed.passing.upward else -1
@@ -88,16 +93,17 @@ def test_what_is_open_is_what_is_reached(entries: list[Record]) -> None:
     assert review(after, START).passed == [], "a sweep has nothing left to find"
 
 
-@given(entries=histories())
-def test_each_arming_rings_once(entries: list[Record]) -> None:
-    rings = [(p.passing.percent, p.passing.armed) for p in fold(State(TENANT), entries).passed if p.passing.upward]
+@given(history=histories())
+def test_each_arming_rings_once(history: History) -> None:
+    passed = fold(State(TENANT), history.entries).passed
+    rings = [(p.passing.percent, p.passing.armed) for p in passed if p.passing.upward]
     assert len(rings) == len(set(rings))
 
 
-@given(entries=histories())
-def test_one_change_speaks_once(entries: list[Record]) -> None:
+@given(history=histories())
+def test_one_change_speaks_once(history: History) -> None:
     state = State(TENANT)
-    for entry in entries:
+    for entry in history.entries:
         change = fold(state, [entry])
         state = change.after
         up = [p.passing for p in change.passed if p.passing.upward]
@@ -136,6 +142,33 @@ def test_unlimited_clears_everything() -> None:
     state = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 100)]).after
     change = fold(state, [granted(2, None)])
     assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [(100, False), (95, False), (80, False)]
+
+
+def test_a_replacement_that_shrinks_clears() -> None:
+    change = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 96), replaced(2, File(96), File(10))])
+    assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [
+        (80, True),
+        (95, True),
+        (95, False),
+        (80, False),
+    ]
+
+
+def test_a_version_that_is_kept_rings_nothing_on_its_way() -> None:
+    """Between a replacement and the version it leaves usage looks lower for one entry; it never was."""
+    change = fold(
+        State(TENANT, terms=Terms(1, "free", 100)),
+        [stored(1, 85), replaced(2, File(85), File(5), kept=True), stored(3, 85, version=True)],
+    )
+    assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [(80, True)]
+    assert change.after.versions == Amount(85, 1)
+
+
+def test_trash_and_moves_ring_nothing_and_change_no_total() -> None:
+    state = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 85)]).after
+    change = fold(state, [moved(2, File(85), File(85, KINDS[2])), trashed(3, File(85, KINDS[2]))])
+    assert change.passed == []
+    assert (change.after.bytes, change.after.trashed) == (85, Amount(85, 1))
 
 
 def test_percentage_never_rounds_up_to_a_threshold() -> None:

@@ -2,9 +2,10 @@ import asyncio
 
 import pytest
 
+from services.usage.counters.tally import Amount
 from services.usage.errors import LedgerUnreachable, ProofUnsettled
 from services.usage.proof import service
-from services.usage.proof.rules import Amount, Line, holds, lines
+from services.usage.proof.rules import Line, holds, lines
 from shared.db import Database
 from tests.services.usage.parts import Parts, parts
 from tests.services.usage.samples import TENANT, granted, stored

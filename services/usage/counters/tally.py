@@ -1,0 +1,120 @@
+"""What each file event does to a tenant's counters. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from shared.events import (
+    Event,
+    FileBefore,
+    FileDeleted,
+    FileEvent,
+    FileMoved,
+    FileReplaced,
+    FileRestored,
+    FileStored,
+    FileTrashed,
+)
+
+Kind = tuple[str, str]  # file type, category
+FILE_EVENTS = frozenset({FileStored, FileReplaced, FileMoved, FileTrashed, FileRestored, FileDeleted})
+
+
+class Entry(Protocol):
+    """A record as it comes from a topic."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def event(self) -> Event | None: ...
+    @property
+    def traceparent(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    bytes: int = 0
+    files: int = 0
+
+    def plus(self, size: int, files: int) -> "Amount":
+        return Amount(self.bytes + size, self.files + files)
+
+
+NOTHING = Amount()
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one kind gained or lost, and when it last did."""
+
+    files: int
+    bytes: int
+    at: datetime
+
+
+@dataclass(slots=True)
+class Tally:
+    """Walks along: `trashed` and `versions` are parts of `bytes` and `files`, and so are the sums over all kinds."""
+
+    bytes: int
+    files: int
+    trashed: Amount
+    versions: Amount
+    deltas: dict[Kind, Delta] = field(default_factory=dict)
+
+    def take(self, event: FileEvent, entry: Entry) -> datetime:
+        """Counts one event; returns when it happened."""
+        # Exact types: isinstance asks pydantic's metaclass, which costs as much as the rest of the loop.
+        kind = type(event)
+        if kind is FileStored:
+            at, sign = event.stored_at, 1
+            if event.version_of is not None:
+                at = entry.time  # its bytes are older than its being a version
+                self.versions = self.versions.plus(event.size, 1)
+        elif kind is FileDeleted:
+            at, sign = self._leave(event), -1  # type: ignore[arg-type]
+        else:
+            return self._change(event)
+        self._count(event, sign, at)
+        return at
+
+    def _leave(self, event: FileDeleted) -> datetime:
+        if event.version_of is not None:
+            self.versions = self.versions.plus(-event.size, -1)
+        if event.trashed:
+            self.trashed = self.trashed.plus(-event.size, -1)
+        return event.deleted_at
+
+    def _change(self, event: FileEvent) -> datetime:
+        """What brings no new file and takes none away."""
+        match event:
+            case FileReplaced():
+                return self._exchange(event, event.previous, event.replaced_at)
+            case FileMoved():
+                return self._exchange(event, event.previous, event.moved_at)
+            case FileTrashed():
+                self.trashed = self.trashed.plus(event.size, 1)
+                return event.trashed_at
+            case FileRestored():
+                self.trashed = self.trashed.plus(-event.size, -1)
+                return event.restored_at
+        raise TypeError(f"{event.type} is no event of files")
+
+    def _exchange(self, after: FileEvent, before: FileBefore, at: datetime) -> datetime:
+        self._count(before, -1, at)
+        self._count(after, 1, at)
+        return at
+
+    def _count(self, file: FileEvent | FileBefore, sign: int, at: datetime) -> None:
+        size = sign * file.size
+        self.bytes += size
+        self.files += sign
+        delta = self.deltas.get((file.file_type, file.category))
+        if delta is None:
+            self.deltas[file.file_type, file.category] = Delta(sign, size, at)
+        else:
+            delta.files += sign
+            delta.bytes += size
+            delta.at = at
