@@ -22,6 +22,7 @@ class Settings(ServiceSettings):
     allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
     reservation_seconds: int = Field(default=3600, ge=5)
     idle_seconds: float = Field(default=30, gt=0)  # a body that brings nothing for so long is given up
+    task_concurrency: int = Field(default=4, ge=1)  # files a worker scans or looks at side by side
     upgrade_url: str = "/app/plans"
 
     @property

@@ -1,4 +1,4 @@
-"""The ledger's relay, the entitlements' consumer and the clean-up: `python -m services.upload.worker`."""
+"""The ledger's relay, plans as they change, tasks of files and the clean-up: `python -m services.upload.worker`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +7,7 @@ from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.settings import Settings
+from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.wiring import FILES
 from shared import faults
 from shared.db import Database
@@ -32,13 +33,16 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         bootstrap=settings.kafka_bootstrap,
         apply=on_entitlements,
     )
+    handlers: dict[str, Handler] = {}
+    runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
     async with database:
         yield WorkerParts(
-            tasks=[relay.run, consumer.run],
+            tasks=[relay.run, consumer.run, runner.run],
             jobs=[
                 Job("garbage", 1, cleanup.remove_garbage),
                 Job("reservations", 5, cleanup.expire_reservations),
                 Job("orphans", 600, cleanup.sweep_orphans),
+                Job("tasks", 10, runner.measure),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )
