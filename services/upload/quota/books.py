@@ -112,15 +112,24 @@ class Books:
             return Result(self.state, event=file.model_copy(update={"file_id": UUID(before["id"])}))  # here before
         keeps = before is not None and self.known.versions_kept > 0
         freed = before["size"] if before is not None and not keeps else None
-        outcome = apply(self.state, self.held.get(command.id), replace(command, freed=freed))
+        outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
         if not outcome.ok:
             return Result(outcome.state, outcome.refused)
         self._keep_held(change, outcome.held)
+        for taken in change.takes:
+            self.touched[taken] = self.now
+            self.held.pop(taken, None)
         self.state = outcome.state
         entry = self._store(change, file) if before is None else self._exchange(change, file, before, keeps=keeps)
         if key is not None:
             self._keys[key] = entry.file_id
         return Result(self.state, event=entry.event, seq=entry.seq)
+
+    def _held_for(self, change: Change) -> Held | None:
+        """What is held in the upload's own name and in the names of those it is made of."""
+        own = self.held.get(change.command.id)
+        taken = sum(self.held[part].size for part in change.takes if part in self.held)
+        return Held(taken + (own.size if own else 0), own.month if own else None) if taken else own
 
     def _replaced(self, change: Change, file: FileStored) -> Row | None:
         """The file whose place this one takes. One that is gone by now, or in the trash, leaves a new file."""

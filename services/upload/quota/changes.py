@@ -17,8 +17,8 @@ class Change:
     """A command and what has to be written with it.
 
     A settlement brings its `file`. With `replaces` it takes that file's place and id; with `exclusive` it takes the
-    place of whatever file has its category, folder and name by then. An alteration brings either the file's new
-    `values`, or `trash`: the moment it is to be purged, None to restore it.
+    place of whatever file has its category, folder and name by then; what the reservations `takes` hold is its own.
+    An alteration brings either the file's new `values`, or `trash`: the moment it is to be purged, None to restore it.
     """
 
     command: Command
@@ -31,6 +31,7 @@ class Change:
     idempotency_key: str | None = None
     replaces: UUID | None = None
     exclusive: bool = False
+    takes: tuple[UUID, ...] = ()
     values: Mapping[str, Any] | None = None
     trash: datetime | None = None
     by: UUID | None = None  # who deletes or alters

@@ -114,7 +114,7 @@ async def commit_batch(connection: Any, tenant: UUID, changes: Sequence[Change])
     expired: dict[UUID, Held] = {}
     if any(result.refused for result in results):
         # Nothing is refused for the sake of an upload that died.
-        rows = await connection.fetch(_EXPIRED, [change.command.id for change in changes])
+        rows = await connection.fetch(_EXPIRED, [upload for change in changes for upload in _uploads(change)])
         expired = {r["id"]: Held(r["size"], r["image_month"]) for r in rows}
         if expired:
             done, results = books.run(known, now, expired, changes)
@@ -126,7 +126,7 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     state = State(row["limit_bytes"], row["used"], row["reserved"], row["files"], row["images_month"])
     known = Known(state, Head(row["seq"], row["head_hash"]), row["versions_kept"])
     files = [change.command.id for change in changes if isinstance(change.command, Delete | Alter)]
-    uploads = [change.command.id for change in changes if not isinstance(change.command, Delete | Alter)]
+    uploads = [u for change in changes if not isinstance(change.command, Delete | Alter) for u in _uploads(change)]
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
     for found in await connection.fetch(_KNOWN, uploads, files, keys):
@@ -139,6 +139,10 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     await _read_places(connection, known, changes)
     await _read_images(connection, tenant, known, changes)
     return known
+
+
+def _uploads(change: Change) -> tuple[UUID, ...]:
+    return (change.command.id, *change.takes)
 
 
 async def _read_places(connection: Any, known: Known, changes: Sequence[Change]) -> None:
