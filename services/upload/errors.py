@@ -56,6 +56,13 @@ class EntitlementsUnknown(DomainError):
         super().__init__("entitlements_unknown", 503, "What this tenant may store is not known just now; try again.")
 
 
+class TenantGone(DomainError):
+    """What it stored can still be read and deleted, until it is erased."""
+
+    def __init__(self) -> None:
+        super().__init__("tenant_deleted", 403, "This team was deleted: nothing more can be stored.")
+
+
 class ReservationLost(DomainError):
     """The upload took longer than its reservation lived, and the space is gone."""
 

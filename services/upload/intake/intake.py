@@ -8,7 +8,7 @@ from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
 from services.upload.entitlements.service import EntitlementService
 from services.upload.entitlements.terms import Terms
-from services.upload.errors import FileTooLarge
+from services.upload.errors import FileTooLarge, TenantGone
 from services.upload.intake.acceptance import Acceptance, Sender
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.policy import Policy
@@ -50,8 +50,10 @@ class Intake:
         self.policy = policy
 
     async def terms(self, tenant: UUID, least: int, *, resumable: bool = False) -> Terms:
-        """Raises FileTooLarge, but never for a figure that has just changed; and EntitlementsUnknown."""
+        """Raises FileTooLarge, but never for a figure that has just changed; TenantGone and EntitlementsUnknown."""
         terms = await self._entitlements.terms(tenant)
+        if terms.deleted:
+            raise TenantGone
         if least > self.policy.largest(terms, resumable=resumable):
             terms = await self._entitlements.terms(tenant, fresh=True)
         limit = self.policy.largest(terms, resumable=resumable)
@@ -74,7 +76,7 @@ class Intake:
         )
 
     async def begin(self, sender: Sender, asked: Asked, upload: UUID | None = None) -> Incoming:
-        """Raises FileTooLarge, QuotaExceeded, EntitlementsUnknown."""
+        """Raises FileTooLarge, QuotaExceeded, TenantGone, EntitlementsUnknown."""
         upload = upload or new_id()
         terms = await self.terms(sender.tenant, asked.least, resumable=asked.resumable)
         store = self._locations[terms.location]
