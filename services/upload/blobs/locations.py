@@ -30,6 +30,10 @@ class Locations:
     def names(self) -> list[str]:
         return list(self._stores)
 
+    async def open(self) -> None:
+        for store in self._stores.values():
+            await store.open()
+
     async def check(self) -> None:
         """Raises when one of them cannot be written."""
         for store in self._stores.values():
