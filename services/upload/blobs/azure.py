@@ -106,16 +106,19 @@ class AzureStore:
 
     async def open(self) -> None:
         """Makes the container where it is missing."""
-        answer = await self._ask("PUT", query={"restype": "container"}, body=Memory(b""))
+        answer = await self._ask("PUT", query={"restype": "container"}, body=Memory(b""), once=True)
         # A token for one container may not make it, and need not.
         answer.expect(201, 409, *((403,) if self._given else ()))
 
     async def check(self) -> None:
+        if self._wire.wrote_lately:
+            return
         headers = {"x-ms-blob-type": "BlockBlob"}
         (await self._ask("PUT", f"{STAGING}ready", headers=headers, body=Memory(b""), once=True)).expect(201)
 
     async def close(self) -> None:
         await self._wire.close()
+        self.spool.close()
 
     # what the writer needs
 

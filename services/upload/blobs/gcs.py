@@ -146,17 +146,20 @@ class GcsStore:
 
     async def open(self) -> None:
         """Makes the bucket where it is missing."""
-        if (await self._ask("GET")).status == 404:
+        if (await self._wire.ask(Request("GET", self._url("")), once=True)).status == 404:
             url = f"{self._endpoint}/storage/v1/b?{urlencode({'project': self._project})}"
             body = Memory(json.dumps({"name": self._bucket}).encode())
             headers = {"Content-Type": "application/json"}
-            (await self._wire.ask(Request("POST", url, headers, body))).expect(200, 409)
+            (await self._wire.ask(Request("POST", url, headers, body), once=True)).expect(200, 409)
 
     async def check(self) -> None:
+        if self._wire.wrote_lately:
+            return
         (await self._insert(f"{STAGING}ready", Memory(b""), once=True)).expect(200)
 
     async def close(self) -> None:
         await self._wire.close()
+        self.spool.close()
 
     # what the writer needs
 

@@ -105,21 +105,24 @@ class S3Store:
 
     async def open(self) -> None:
         """Makes the bucket where it is missing."""
-        if (await self._ask("HEAD")).status == 404:
+        if (await self._ask("HEAD", once=True)).status == 404:
             body = b""
             if self._region != "us-east-1":  # S3 wants it said everywhere but there
                 root = Element("CreateBucketConfiguration", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
                 SubElement(root, "LocationConstraint").text = self._region
                 body = tostring(root)
-            answer = await self._ask("PUT", body=Memory(body))
+            answer = await self._ask("PUT", body=Memory(body), once=True)
             answer.expect(200, 409)  # 409: somebody else has just made it
 
     async def check(self) -> None:
+        if self._wire.wrote_lately:
+            return
         answer = await self._ask("PUT", f"{STAGING}ready", body=Memory(b""), once=True)
         answer.expect(200)
 
     async def close(self) -> None:
         await self._wire.close()
+        self.spool.close()
 
     # what the writer needs
 

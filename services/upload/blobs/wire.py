@@ -23,6 +23,7 @@ REFUSED = frozenset({401, 403, 405, 413, 423, 507})  # to a write: read-only, ov
 CONNECTIONS = 64
 PIECE = 512 * 1024  # bytes of a download held at a time
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts
+LATELY = 5.0  # seconds
 ANSWER = 16 * 1024 * 1024  # bytes an answer that is no blob may have
 
 
@@ -130,6 +131,7 @@ class Wire:
         self._idle = seconds / 3
         self._session: aiohttp.ClientSession | None = None
         self._down = False  # given up, and no request has succeeded since
+        self._wrote = -LATELY  # when it last took something
 
     async def ask(self, request: Request, *, once: bool = False) -> Answer:
         """Any answer that will not change by asking again. Raises StoreUnavailable.
@@ -141,6 +143,8 @@ class Wire:
             try:
                 answer = await self._attempt(request, patience)
                 self._down = False
+                if request.body is not None and answer.status < 300:
+                    self._wrote = asyncio.get_running_loop().time()
                 return answer
             except (aiohttp.ClientError, OSError, _Busy) as error:
                 await self._wait(patience, error)
@@ -166,6 +170,11 @@ class Wire:
                 raise
             except (aiohttp.ClientError, OSError, _Busy) as error:
                 await self._wait(patience, error)
+
+    @property
+    def wrote_lately(self) -> bool:
+        """Then there is no need to try."""
+        return not self._down and asyncio.get_running_loop().time() - self._wrote < LATELY
 
     async def close(self) -> None:
         if self._session is not None:

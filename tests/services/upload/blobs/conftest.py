@@ -7,16 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from services.upload.blobs.azure import AzureStore
-from services.upload.blobs.gcs import GcsStore
 from services.upload.blobs.local import LocalStore
-from services.upload.blobs.s3 import S3Store
-from services.upload.blobs.spool import Spool
+from services.upload.blobs.open import open_store
+from services.upload.blobs.places import read_place
 from services.upload.blobs.store import BlobStore
-from tests.fixtures.stores import ObjectServer
+from tests.fixtures.stores import KINDS, ObjectServer, told
 
 SECONDS = 3.0  # how long a store that fails is asked again
-REGION = "us-east-1"
 
 
 @dataclass
@@ -38,14 +35,6 @@ class Place:
             await store.close()
 
 
-KINDS = [
-    "local",
-    pytest.param("s3", marks=pytest.mark.parts("s3_program")),
-    pytest.param("azure", marks=pytest.mark.parts("azurite")),
-    pytest.param("gcs", marks=pytest.mark.parts("fake_gcs")),
-]
-
-
 @pytest.fixture(params=KINDS)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     kind = request.param
@@ -64,14 +53,11 @@ async def store(place: Place) -> BlobStore:
 
 def maker(kind: str, server: ObjectServer, spool: Path, url: str | None = None) -> Callable[[], BlobStore]:
     """Stores on a new bucket; `url` where it is reached, if not straight."""
-    bucket, where = f"test-{uuid4().hex[:12]}", url or server.url
+    bucket = f"test-{uuid4().hex[:12]}"
 
     def make() -> BlobStore:
-        files = Spool(spool / "spool")
-        if kind == "s3":
-            return S3Store(where, REGION, bucket, server.key, server.secret, files, SECONDS)
-        if kind == "azure":
-            return AzureStore(f"{where}/{server.key}", server.key, server.secret, bucket, files, SECONDS)
-        return GcsStore(where, bucket, "tests", None, files, SECONDS)
+        names = {name.removeprefix(f"{kind}_"): value for name, value in told(kind, server, bucket, url).items()}
+        del names["storage_backend"]
+        return open_store(read_place({"backend": kind, **names}), spool / "spool", SECONDS)
 
     return make
