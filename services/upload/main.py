@@ -52,6 +52,7 @@ def create(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
+            await locations.open()
             yield
             await locations.close()
 

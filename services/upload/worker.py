@@ -38,6 +38,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     handlers: dict[str, Handler] = {}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
     async with database:
+        await locations.open()
         yield WorkerParts(
             tasks=[relay.run, consumer.run, runner.run],
             jobs=[

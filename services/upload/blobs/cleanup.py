@@ -8,7 +8,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from services.upload.blobs.locations import Locations
-from services.upload.blobs.store import Found, Leftover
+from services.upload.blobs.store import Found, Leftover, upload_of
 from shared.db import Database
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Cleanup:
 
     async def _sweep_page(self, name: str, page: Sequence[Found]) -> None:
         """By path, not by id: a move that died has left a second blob with its file's id."""
-        named = {found.path: upload for found in page if (upload := _upload_of(found)) is not None}
+        named = {found.path: upload for found in page if (upload := upload_of(found.path)) is not None}
         async with self._database.transaction() as connection:
             owned = {row["path"] for row in await connection.fetch(_OWNED, name, list(named))}
         held = await self._held([upload for path, upload in named.items() if path not in owned])
@@ -106,10 +106,3 @@ class Cleanup:
     async def _held(self, uploads: list[UUID]) -> set[UUID]:
         async with self._database.transaction() as connection:
             return {row["id"] for row in await connection.fetch(_HELD, uploads)}
-
-
-def _upload_of(found: Found) -> UUID | None:
-    try:
-        return UUID(found.path.rsplit("/", 1)[-1].split(".")[0])
-    except ValueError:
-        return None
