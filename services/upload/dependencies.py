@@ -11,6 +11,7 @@ from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
 from services.upload.quota.service import AccountService
+from services.upload.raw.service import RawService
 from shared.http import CurrentTenant
 
 
@@ -21,6 +22,7 @@ class UploadServices:
     files: FileService
     links: LinkService
     proof: ProofService
+    raw: RawService
     idle_seconds: float
 
 

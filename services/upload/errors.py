@@ -45,6 +45,13 @@ class FileNotFound(DomainError):
         super().__init__("file_not_found", 404, "There is no such file.")
 
 
+class PreconditionFailed(DomainError):
+    """`If-Match` names what the file was, not what it is; or `If-None-Match` wants no file where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("precondition_failed", 412, "The file has changed since it was read.")
+
+
 class LinkRefused(DomainError):
     def __init__(self, code: str) -> None:
         detail = "The link has expired." if code == "link_expired" else "The link is not valid."
