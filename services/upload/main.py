@@ -18,6 +18,9 @@ from services.upload.ledger import routes as ledger
 from services.upload.ledger.service import ProofService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
+from services.upload.preflight import routes as preflight
+from services.upload.preflight.plans import Plans
+from services.upload.preflight.service import PreflightService
 from services.upload.quota import routes as quota
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
@@ -61,7 +64,15 @@ def create(settings: Settings) -> FastAPI:
     app = create_app(
         settings,
         title="Stowage upload",
-        routers=[quota.router, files.router, raw.router, links.router, ledger.router, outbox_router(database, [FILES])],
+        routers=[
+            quota.router,
+            files.router,
+            raw.router,
+            preflight.router,
+            links.router,
+            ledger.router,
+            outbox_router(database, [FILES]),
+        ],
         lifespan=lifespan,
         checks={"database": database.ping, "store": locations.check},
     )
@@ -72,6 +83,7 @@ def create(settings: Settings) -> FastAPI:
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
         raw=RawService(database, intake),
+        preflight=PreflightService(accounts, intake, Plans(billing)),
         idle_seconds=settings.idle_seconds,
     )
     return app

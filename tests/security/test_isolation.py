@@ -33,6 +33,7 @@ OWN = {
     "/api/plans",
     "/api/subscription",
     "/api/storage/quota",
+    "/api/storage/quota/check",
     "/api/storage/files",
     "/api/storage/upload",
     "/api/storage/content/{path}",  # a path in the caller's own tree

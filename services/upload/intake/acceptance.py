@@ -76,9 +76,8 @@ class Acceptance:
     ) -> FileStored:
         """Raises TypeNotAllowed."""
         kind = media.media_type(digest.head, placement.declared)
-        media.check_type(kind, self._policy.allowed)
-        if terms.allowed is not None:
-            media.check_type(kind, terms.allowed or frozenset({"nothing/at-all"}))
+        for allowed in (self._policy.allowed or None, terms.allowed):
+            media.check_type(kind, allowed)
         return FileStored(
             tenant_id=sender.tenant,
             file_id=upload,

@@ -69,8 +69,14 @@ def file_type(media: str) -> FileType:
     return "document" if documents else "other"
 
 
-def check_type(media: str, allowed: frozenset[str]) -> None:
-    if allowed and media not in allowed and f"{media.split('/', maxsplit=1)[0]}/*" not in allowed:
+def is_allowed(media: str, allowed: frozenset[str]) -> bool:
+    """By its name or by its family, `image/*`."""
+    return media in allowed or f"{media.split('/', maxsplit=1)[0]}/*" in allowed
+
+
+def check_type(media: str, allowed: frozenset[str] | None) -> None:
+    """None allows all. Raises TypeNotAllowed."""
+    if allowed is not None and not is_allowed(media, allowed):
         raise TypeNotAllowed(media)
 
 
