@@ -26,6 +26,14 @@ class TypeNotAllowed(DomainError):
         super().__init__("type_not_allowed", 415, f"Files of type {media_type} are not accepted.")
 
 
+class TypeMismatch(DomainError):
+    """The content is something that hides behind what the sender says."""
+
+    def __init__(self, declared: str, found: str) -> None:
+        detail = f"Said to be {declared}, but the content is {found}."
+        super().__init__("type_mismatch", 415, detail, declared=declared, found=found)
+
+
 class InvalidUpload(DomainError):
     """The form itself is wrong: no file, two files, a bad name, an unknown category …"""
 

@@ -11,6 +11,7 @@ from services.upload.errors import DigestMismatch, PreconditionFailed
 from services.upload.intake.placement import Placement
 from services.upload.intake.policy import Policy
 from services.upload.media import rules as media
+from services.upload.media.claims import check_claims
 from services.upload.quota.changes import Change, Condition, FileState
 from services.upload.quota.rules import Settle, State
 from services.upload.quota.service import AccountService
@@ -74,10 +75,12 @@ class Acceptance:
     def describe(
         self, sender: Sender, terms: Terms, upload: UUID, placement: Placement, path: str, digest: Digest
     ) -> FileStored:
-        """Raises TypeNotAllowed."""
-        kind = media.media_type(digest.head, placement.declared)
-        for allowed in (self._policy.allowed or None, terms.allowed):
-            media.check_type(kind, allowed)
+        """Raises TypeNotAllowed, TypeMismatch."""
+        kind = media.media_type(digest.head, placement.declared, placement.name)
+        check_claims(digest.head, kind, media.clean(placement.declared), placement.name)
+        media.check_type(kind, self._policy.allowed)
+        if terms.allowed is not None:
+            media.check_type(kind, terms.allowed or frozenset({"nothing/at-all"}))
         return FileStored(
             tenant_id=sender.tenant,
             file_id=upload,
