@@ -10,7 +10,9 @@ from services.upload.files.service import FileService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
+from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
+from services.upload.raw.service import RawService
 from shared.http import CurrentTenant
 
 
@@ -21,6 +23,8 @@ class UploadServices:
     files: FileService
     links: LinkService
     proof: ProofService
+    raw: RawService
+    preflight: PreflightService
     idle_seconds: float
 
 

@@ -18,9 +18,14 @@ from services.upload.ledger import routes as ledger
 from services.upload.ledger.service import ProofService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
+from services.upload.preflight import routes as preflight
+from services.upload.preflight.plans import Plans
+from services.upload.preflight.service import PreflightService
 from services.upload.quota import routes as quota
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.raw import routes as raw
+from services.upload.raw.service import RawService
 from services.upload.settings import Settings
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
@@ -48,6 +53,7 @@ def create(settings: Settings) -> FastAPI:
     )
 
     acceptance = Acceptance(accounts, policy, clock)
+    intake = Intake(accounts, entitlements, acceptance, locations, policy)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -59,16 +65,26 @@ def create(settings: Settings) -> FastAPI:
     app = create_app(
         settings,
         title="Stowage upload",
-        routers=[quota.router, files.router, links.router, ledger.router, outbox_router(database, [FILES])],
+        routers=[
+            quota.router,
+            files.router,
+            raw.router,
+            preflight.router,
+            links.router,
+            ledger.router,
+            outbox_router(database, [FILES]),
+        ],
         lifespan=lifespan,
         checks={"database": database.ping, "store": locations.check},
     )
     app.state.services = UploadServices(
         accounts=accounts,
-        intake=Intake(accounts, entitlements, acceptance, locations, policy),
+        intake=intake,
         files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
+        raw=RawService(database, intake),
+        preflight=PreflightService(accounts, intake, Plans(billing)),
         idle_seconds=settings.idle_seconds,
     )
     return app

@@ -105,6 +105,7 @@ class Billing:
     def __init__(self) -> None:
         self.limit: int | None = LIMIT
         self.max_file: int | None = None
+        self.plans: list[dict[str, Any]] = []
         self.asked: list[UUID] = []
         self.url = ""
 
@@ -122,6 +123,10 @@ class Billing:
                 "plan_version": 1,
                 "entitlements": {**limits, "storage_bytes": self.limit},
             }
+
+        @router.get("/api/plans")
+        async def plans() -> dict[str, Any]:
+            return {"items": self.plans}
 
         app = FastAPI()
         app.include_router(router)
