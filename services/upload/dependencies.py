@@ -11,6 +11,7 @@ from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
 from services.upload.quota.service import AccountService
+from services.upload.resumable.wiring import Resumable
 from shared.http import CurrentTenant
 
 
@@ -18,6 +19,7 @@ from shared.http import CurrentTenant
 class UploadServices:
     accounts: AccountService
     intake: Intake
+    resumable: Resumable
     files: FileService
     links: LinkService
     proof: ProofService

@@ -21,6 +21,8 @@ from services.upload.links.service import LinkService
 from services.upload.quota import routes as quota
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.resumable import routes as resumable
+from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
@@ -48,6 +50,7 @@ def create(settings: Settings) -> FastAPI:
     )
 
     acceptance = Acceptance(accounts, policy, clock)
+    intake = Intake(accounts, entitlements, acceptance, locations, policy)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -58,13 +61,29 @@ def create(settings: Settings) -> FastAPI:
     app = create_app(
         settings,
         title="Stowage upload",
-        routers=[quota.router, files.router, links.router, ledger.router, outbox_router(database, [FILES])],
+        routers=[
+            quota.router,
+            files.router,
+            resumable.router,
+            links.router,
+            ledger.router,
+            outbox_router(database, [FILES]),
+        ],
         lifespan=lifespan,
         checks={"database": database.ping, "store": locations.check},
     )
     app.state.services = UploadServices(
         accounts=accounts,
-        intake=Intake(accounts, entitlements, acceptance, locations, policy),
+        intake=intake,
+        resumable=Resumable.build(
+            database,
+            accounts,
+            intake,
+            locations,
+            clock,
+            base_url=settings.base_url,
+            lifetime=timedelta(seconds=settings.resumable_seconds),
+        ),
         files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),

@@ -28,13 +28,15 @@ class Sender:
 class Purpose:
     """How a file is to be settled: `replaces` that file, `exclusive`: whatever file has its place by then.
 
-    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is.
+    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is. `takes`: uploads whose space it takes
+    over.
     """
 
     key: str | None = None
     replaces: UUID | None = None
     exclusive: bool = False
     sha256: str | None = None
+    takes: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Acceptance:
             idempotency_key=purpose.key,
             replaces=purpose.replaces,
             exclusive=purpose.exclusive,
+            takes=purpose.takes,
         )
         result = await self._accounts.submit(file.tenant_id, change)
         if not result.ok:
