@@ -71,12 +71,13 @@ class Sessions:
     async def save(self, turn: Turn, incoming: Incoming, *, release: bool) -> None:
         """What has come is safe when this returns, and the row says so. Raises Superseded."""
         upload = turn.upload
-        upload.state = await incoming.writer.checkpoint()
-        upload.upload_offset = incoming.received
-        if incoming.digest is not None:
-            self._digests.keep(upload.id, incoming.digest)
-        if not upload.whole:
-            await self._renew(upload, incoming)
+        if incoming.received > upload.upload_offset:
+            upload.state = await incoming.writer.checkpoint()
+            upload.upload_offset = incoming.received
+            if incoming.digest is not None:
+                self._digests.keep(upload.id, incoming.digest)
+            if not upload.whole:
+                await self._renew(upload, incoming)
         if release:
             await incoming.writer.suspend()
         await self._write(turn, release=release)

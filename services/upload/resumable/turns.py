@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BEAT = 1.0  # seconds between two looks at the lease
 LOOK = 0.1  # seconds between two looks at another's
+GRACE = 0.2  # seconds for what is on its way already: clients that push each other off would get nowhere without
 PATIENCE = 20.0  # seconds a request waits for its turn
 
 
@@ -35,15 +36,20 @@ class Turn:
         self.lost = False
         self.released = False
         self.over = asyncio.Event()
+        self._reason: DomainError | None = None
         self._ended: DomainError | None = None
         self._waiting: asyncio.Task[None] | None = None
 
     def end(self, reason: DomainError) -> None:
-        """Its body ends here. Only the wait for the client is interrupted, never what is being written."""
-        if self._ended is None:
-            self._ended = reason
-            if self._waiting is not None:
-                self._waiting.cancel()
+        """Its body ends in a moment. Only the wait for the client is interrupted, never what is being written."""
+        if self._reason is None:
+            self._reason = reason
+            asyncio.get_running_loop().call_later(GRACE, self._interrupt)
+
+    def _interrupt(self) -> None:
+        self._ended = self._reason
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def pieces(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The body, until it ends or is ended. Raises what `end` was told."""

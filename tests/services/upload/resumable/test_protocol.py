@@ -295,7 +295,7 @@ async def test_too_much_that_did_not_say_so(tus: Tus, service: Upload) -> None:
     assert await tus.held() == 0
 
 
-async def test_a_type_that_is_not_allowed_ends_the_upload(tus: Tus, service: Upload, billing: Billing) -> None:
+async def test_a_type_that_is_not_allowed_ends_the_upload(tus: Tus, service: Upload) -> None:
     upload = await tus.begun(len(DATA))
     policy = service.app.state.services.intake.policy
     object.__setattr__(policy, "allowed", frozenset({"image/png"}))
