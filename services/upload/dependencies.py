@@ -13,6 +13,7 @@ from services.upload.links.service import LinkService
 from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
+from services.upload.resumable.wiring import Resumable
 from shared.http import CurrentTenant
 
 
@@ -20,6 +21,7 @@ from shared.http import CurrentTenant
 class UploadServices:
     accounts: AccountService
     intake: Intake
+    resumable: Resumable
     files: FileService
     links: LinkService
     proof: ProofService

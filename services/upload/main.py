@@ -26,6 +26,8 @@ from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
 from services.upload.raw import routes as raw
 from services.upload.raw.service import RawService
+from services.upload.resumable import routes as resumable
+from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
@@ -70,6 +72,7 @@ def create(settings: Settings) -> FastAPI:
             files.router,
             raw.router,
             preflight.router,
+            resumable.router,
             links.router,
             ledger.router,
             outbox_router(database, [FILES]),
@@ -80,6 +83,15 @@ def create(settings: Settings) -> FastAPI:
     app.state.services = UploadServices(
         accounts=accounts,
         intake=intake,
+        resumable=Resumable.build(
+            database,
+            accounts,
+            intake,
+            locations,
+            clock,
+            base_url=settings.base_url,
+            lifetime=timedelta(seconds=settings.resumable_seconds),
+        ),
         files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),

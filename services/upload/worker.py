@@ -7,6 +7,7 @@ from typing import Any
 from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.handlers import on_entitlements
+from services.upload.resumable.expiry import Expiry
 from services.upload.settings import Settings
 from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.tenants.handlers import on_tenants
@@ -25,6 +26,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     locations = open_locations(settings)
     cleanup = Cleanup(database, locations, settings.reservation_seconds * 2)
+    expiry = Expiry(database, locations)
     relay = Relay(
         database, [FILES], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
     )
@@ -44,6 +46,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             jobs=[
                 Job("garbage", 1, cleanup.remove_garbage),
                 Job("reservations", 5, cleanup.expire_reservations),
+                Job("uploads", 5, expiry.remove_expired),
                 Job("orphans", 600, cleanup.sweep_orphans),
                 Job("tasks", 10, runner.measure),
             ],

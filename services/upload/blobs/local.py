@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import weakref
@@ -174,6 +175,7 @@ class LocalWriter:
         self._digest = digest
         self._file: int | None = None
         self._resumes = resumes is not None
+        self._unsynced = False  # the staged file's name is not on the disk yet
         self._size = resumes or 0
         self._sent = self._size  # bytes the disk was told to begin with
         self._buffer: list[bytes] = []
@@ -225,7 +227,8 @@ class LocalWriter:
         """Waits for what is being written; returns what has not been handed to the disk."""
         if self._writing is not None:
             with explained():
-                await self._writing
+                # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
+                await asyncio.shield(self._writing)
             self._writing = None
         return self._take()
 
@@ -257,6 +260,7 @@ class LocalWriter:
         write_all(self._file, chunks)
 
     def _open(self) -> int:
+        self._unsynced = self._size == 0
         if not self._resumes:
             return os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Nothing need be there yet: the first bytes may have been lost with their process.
@@ -266,6 +270,8 @@ class LocalWriter:
         except FileNotFoundError:
             raise OSError(errno.EIO, "the staged file is gone") from None
         try:
+            # One process at a time, and the dead let go by themselves.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_size < self._size:
                 raise OSError(errno.EIO, "the staged file is shorter than what was safe")
             # What was written after the last checkpoint was promised to nobody.
@@ -277,14 +283,13 @@ class LocalWriter:
         return file
 
     def _save(self, chunks: list[bytes]) -> None:
-        created = self._file is None and not self._resumes
         self._put(chunks)
-        if self._file is None:
-            return
+        assert self._file is not None  # noqa: S101 - putting opened it
         os.fdatasync(self._file)
         self._sent = self._size
-        if created:
+        if self._unsynced:
             _sync_folder(self._staged.parent)
+            self._unsynced = False
 
     def _place(self, chunks: list[bytes], path: str) -> None:
         self._append(chunks)

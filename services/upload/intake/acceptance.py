@@ -30,7 +30,8 @@ class Purpose:
     """How a file is to be settled: `replaces` that file, `exclusive`: whatever file has its place by then, which has
     to fulfil the `condition`; `vacant`: none may have it.
 
-    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is.
+    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is. `takes`: uploads whose space it takes
+    over.
     """
 
     key: str | None = None
@@ -39,6 +40,7 @@ class Purpose:
     vacant: bool = False
     condition: Condition | None = None
     sha256: str | None = None
+    takes: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Acceptance:
             exclusive=purpose.exclusive,
             vacant=purpose.vacant,
             condition=purpose.condition,
+            takes=purpose.takes,
         )
         result = await self._accounts.submit(file.tenant_id, change)
         if result.unmet:

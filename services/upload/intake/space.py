@@ -74,6 +74,10 @@ class Space:
         if now - self._told > self._lifetime.total_seconds() / 3:
             await self._hold(self._size)
 
+    async def renew(self) -> None:
+        """Its life begins anew. Raises QuotaExceeded when it was over, and the space is somebody else's."""
+        await self.reserve(self._size)
+
     async def release(self) -> None:
         if self._holds:
             await self._accounts.release(self._tenant, self._upload)
