@@ -84,7 +84,7 @@ def request_head(
     lines += [
         b"%s: %s" % (name, value)
         for name, value in without_spoofed(headers)
-        if name not in _HOP_BY_HOP and (name not in _SPOKEN_FOR or _is_password(name, value)) and name not in listed
+        if name not in _HOP_BY_HOP and name not in _SPOKEN_FOR and name not in listed
     ]
     if length is None:
         lines.append(b"transfer-encoding: chunked")
@@ -107,11 +107,6 @@ def relayed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         and name not in listed
         and not name.startswith(b"stowage-")
     ]
-
-
-def _is_password(name: bytes, value: bytes) -> bool:
-    """Basic credentials are never the gateway's: they open a link, and its service judges them."""
-    return name == b"authorization" and value[:6].lower() == b"basic "
 
 
 def _connection_tokens(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
