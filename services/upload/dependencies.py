@@ -6,14 +6,21 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.upload.files.copying import CopyService
+from services.upload.files.moving import MoveService
+from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.folders.service import FolderService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
+from services.upload.ledger.transactions import TransactionService
 from services.upload.links.service import LinkService
 from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
 from services.upload.resumable.wiring import Resumable
+from services.upload.trash.service import TrashService
+from services.upload.versions.service import VersionService
 from shared.http import CurrentTenant
 
 
@@ -23,7 +30,14 @@ class UploadServices:
     intake: Intake
     resumable: Resumable
     files: FileService
+    moving: MoveService
+    copies: CopyService
+    replacing: ReplaceService
+    trash: TrashService
+    folders: FolderService
+    versions: VersionService
     links: LinkService
+    transactions: TransactionService
     proof: ProofService
     raw: RawService
     preflight: PreflightService

@@ -10,12 +10,19 @@ from services.upload.blobs.open import open_locations
 from services.upload.dependencies import UploadServices
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files import routes as files
+from services.upload.files.copying import CopyService
+from services.upload.files.moving import MoveService
+from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.folders import routes as folders
+from services.upload.folders.service import FolderService
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
 from services.upload.intake.policy import Policy
 from services.upload.ledger import routes as ledger
+from services.upload.ledger import trail_routes as trail
 from services.upload.ledger.service import ProofService
+from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
 from services.upload.preflight import routes as preflight
@@ -29,6 +36,10 @@ from services.upload.raw.service import RawService
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
+from services.upload.trash import routes as trash
+from services.upload.trash.service import TrashService
+from services.upload.versions import routes as versions
+from services.upload.versions.service import VersionService
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
 from shared.db import Database
@@ -56,12 +67,17 @@ def create(settings: Settings) -> FastAPI:
 
     acceptance = Acceptance(accounts, policy, clock)
     intake = Intake(accounts, entitlements, acceptance, locations, policy)
+    reading = FileService(database, locations)
+    copies = CopyService(database, reading, accounts, intake, locations, clock)
+    removal = TrashService(database, reading, accounts, entitlements, clock)
+    signed = LinkService(database, settings.base_url, settings.signing_secrets, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
             await locations.open()
             yield
+            await signed.close()
             await locations.close()
 
     app = create_app(
@@ -69,11 +85,15 @@ def create(settings: Settings) -> FastAPI:
         title="Stowage upload",
         routers=[
             quota.router,
+            trash.router,
             files.router,
             raw.router,
             preflight.router,
             resumable.router,
+            versions.router,
+            folders.router,
             links.router,
+            trail.router,
             ledger.router,
             outbox_router(database, [FILES]),
         ],
@@ -92,8 +112,15 @@ def create(settings: Settings) -> FastAPI:
             base_url=settings.base_url,
             lifetime=timedelta(seconds=settings.resumable_seconds),
         ),
-        files=FileService(database, accounts, locations),
-        links=LinkService(settings.base_url, settings.signing_secrets, clock),
+        files=reading,
+        moving=MoveService(reading, copies, accounts, policy.tree),
+        copies=copies,
+        replacing=ReplaceService(reading, intake, copies),
+        trash=removal,
+        folders=FolderService(database, accounts, removal),
+        versions=VersionService(database, accounts, entitlements),
+        links=signed,
+        transactions=TransactionService(database),
         proof=ProofService(database, locations),
         raw=RawService(database, intake),
         preflight=PreflightService(accounts, intake, Plans(billing)),

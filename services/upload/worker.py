@@ -2,20 +2,30 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.handlers import on_entitlements
+from services.upload.entitlements.service import EntitlementService
+from services.upload.files.service import FileService
+from services.upload.links.service import forget_links
+from services.upload.quota.service import AccountService
+from services.upload.quota.writer import AccountWriter
 from services.upload.resumable.expiry import Expiry
 from services.upload.settings import Settings
 from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.tenants.handlers import on_tenants
+from services.upload.trash.service import TrashService
+from services.upload.versions.service import VersionService
 from services.upload.wiring import FILES
 from shared import faults
+from shared.clock import SystemClock
 from shared.db import Database
+from shared.http import ServiceClient
 from shared.kafka import EventConsumer, Record, Topic
-from shared.outbox import Relay
+from shared.outbox import Relay, Wake
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
@@ -27,6 +37,11 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     locations = open_locations(settings)
     cleanup = Cleanup(database, locations, settings.reservation_seconds * 2)
     expiry = Expiry(database, locations)
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    entitlements = EntitlementService(database, billing)
+    accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
+    trash = TrashService(database, FileService(database, locations), accounts, entitlements, SystemClock())
+    versions = VersionService(database, accounts, entitlements)
     relay = Relay(
         database, [FILES], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
     )
@@ -39,7 +54,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     )
     handlers: dict[str, Handler] = {}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
-    async with database:
+    async with database, billing:
         await locations.open()
         yield WorkerParts(
             tasks=[relay.run, consumer.run, runner.run],
@@ -49,6 +64,9 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("uploads", 5, expiry.remove_expired),
                 Job("orphans", 600, cleanup.sweep_orphans),
                 Job("tasks", 10, runner.measure),
+                Job("trash", 60, trash.purge_due),
+                Job("versions", 3600, versions.trim),
+                Job("links", 3600, partial(forget_links, database)),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )

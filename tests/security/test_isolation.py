@@ -35,6 +35,14 @@ OWN = {
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/files",
+    "/api/storage/files/delete",  # a result for each id; a stranger's is file_not_found in tests/services/upload/trash
+    "/api/storage/files/move",  # and in tests/services/upload/files
+    "/api/storage/folders",
+    "/api/storage/folders/move",
+    "/api/storage/links",
+    "/api/storage/settings",
+    "/api/storage/transactions",
+    "/api/storage/trash",
     "/api/storage/upload",
     "/api/storage/content/{path}",  # a path in the caller's own tree
     "/api/usage/summary",
@@ -48,6 +56,10 @@ OWN = {
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
+    "/api/storage/files/{file_id}": {"name": "mine.txt"},
+    "/api/storage/files/{file_id}/copy": {},
+    "/api/storage/files/{file_id}/links": {},
+    "/api/storage/files/{file_id}/content": {},
 }
 
 
@@ -57,7 +69,14 @@ async def things_of(victim: Person) -> dict[str, str]:
     slug = victim.tenant["slug"]
     body = {"plan": "pro", "method": "credit_card"}
     payment = (await victim.call("POST", f"/api/payments/{slug}/initiate", body)).expect(201, "payment")
+    file = f"/api/storage/files/{made['file_id']}"
+    link = (await victim.call("POST", f"{file}/links", {})).expect(201, "link")
+    (await victim.call("PUT", "/api/storage/settings", {"versions_kept": 1})).expect(200, "settings")
+    (await victim.call("PUT", f"{file}/content", {"newer": True})).expect(200, "newer bytes")
+    versions = (await victim.call("GET", f"{file}/versions")).expect(200, "versions")
     return {
+        "link_id": link["id"],
+        "version_id": versions[0]["version_id"],
         "file_id": made["file_id"],
         "tenant_id": victim.tenant["id"],
         "team_slug": slug,
@@ -91,7 +110,7 @@ async def test_another_tenants_things_do_not_exist(
         body = {"file_path": ids["file_path"]} if path == "/api/storage/file" else BODIES.get(path)
         target = path.format(**ids)
         if "signed" in path:
-            target += "?expires=9999999999&sig=" + "A" * 43
+            target += f"?link={ids['link_id']}&expires=9999999999&sig=" + "A" * 43
         answer = await stranger.call(method, target, body)
         answers.append((answer.status, _without_trace(answer.body)))
     foreign, unknown = answers
