@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.upload.direct.open import Direct
 from services.upload.files.service import FileService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
@@ -23,6 +24,7 @@ class UploadServices:
     intake: Intake
     resumable: Resumable
     files: FileService
+    direct: Direct
     links: LinkService
     proof: ProofService
     raw: RawService

@@ -8,12 +8,14 @@ from fastapi import FastAPI
 
 from services.upload.blobs.open import open_locations
 from services.upload.dependencies import UploadServices
+from services.upload.direct import routes as direct
+from services.upload.direct import uppy
+from services.upload.direct.open import open_direct
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files import routes as files
 from services.upload.files.service import FileService
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
-from services.upload.intake.policy import Policy
 from services.upload.ledger import routes as ledger
 from services.upload.ledger.service import ProofService
 from services.upload.links import routes as links
@@ -29,7 +31,7 @@ from services.upload.raw.service import RawService
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
-from services.upload.wiring import FILES, load_categories
+from services.upload.wiring import FILES, policy_of
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
@@ -45,23 +47,17 @@ def create(settings: Settings) -> FastAPI:
     locations = open_locations(settings)
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
-    policy = Policy(
-        tree=load_categories(),
-        allowed=settings.allowed,
-        max_file_size=settings.max_file_size,
-        max_resumable_size=settings.max_resumable_size,
-        lifetime=timedelta(seconds=settings.reservation_seconds),
-        upgrade_url=settings.upgrade_url,
-    )
-
+    policy = policy_of(settings)
     acceptance = Acceptance(accounts, policy, clock)
     intake = Intake(accounts, entitlements, acceptance, locations, policy)
+    offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
             await locations.open()
             yield
+            await offered.uploads.close()
             await locations.close()
 
     app = create_app(
@@ -74,6 +70,8 @@ def create(settings: Settings) -> FastAPI:
             preflight.router,
             resumable.router,
             links.router,
+            direct.router,
+            uppy.router,
             ledger.router,
             outbox_router(database, [FILES]),
         ],
@@ -93,6 +91,7 @@ def create(settings: Settings) -> FastAPI:
             lifetime=timedelta(seconds=settings.resumable_seconds),
         ),
         files=FileService(database, accounts, locations),
+        direct=offered,
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
         raw=RawService(database, intake),

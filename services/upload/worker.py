@@ -6,6 +6,7 @@ from typing import Any
 
 from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
+from services.upload.direct.open import direct_cleanup
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.resumable.expiry import Expiry
 from services.upload.settings import Settings
@@ -39,7 +40,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     )
     handlers: dict[str, Handler] = {}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
-    async with database:
+    async with database, direct_cleanup(settings, database, locations) as direct:
         await locations.open()
         yield WorkerParts(
             tasks=[relay.run, consumer.run, runner.run],
@@ -49,6 +50,9 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("uploads", 5, expiry.remove_expired),
                 Job("orphans", 600, cleanup.sweep_orphans),
                 Job("tasks", 10, runner.measure),
+                Job("direct-collect", 1, direct.collect),
+                Job("direct-expired", 10, direct.remove_expired),
+                Job("direct-orphans", 600, direct.sweep),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )
