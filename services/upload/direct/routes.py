@@ -11,15 +11,15 @@ from services.upload.direct import rules
 from services.upload.direct.completion import Said
 from services.upload.direct.errors import CompletionInProgress
 from services.upload.direct.schemas import (
-    CompleteIn,
+    DirectCompleteIn,
+    DirectPartNumbersIn,
+    DirectPartOut,
+    DirectPartsOut,
+    DirectPartUrlOut,
+    DirectPartUrlsOut,
     DirectUploadIn,
     DirectUploadOut,
     DirectUploadState,
-    PartNumbersIn,
-    PartOut,
-    PartsOut,
-    PartUrlOut,
-    PartUrlsOut,
 )
 from services.upload.files.models import StoredFile
 from services.upload.files.schemas import FileOut, UploadOut
@@ -51,20 +51,24 @@ async def get_direct_upload(upload_id: UUID, tenant: Tenant, services: Services)
 
 
 @router.get("/direct-uploads/{upload_id}/parts")
-async def list_parts(upload_id: UUID, tenant: Tenant, services: Services) -> PartsOut:
+async def list_parts(upload_id: UUID, tenant: Tenant, services: Services) -> DirectPartsOut:
     """The parts that have arrived, by number."""
-    return PartsOut(items=[PartOut.of(part) for part in await services.direct.uploads.parts(tenant, upload_id)])
+    return DirectPartsOut(
+        items=[DirectPartOut.of(part) for part in await services.direct.uploads.parts(tenant, upload_id)]
+    )
 
 
 @router.post("/direct-uploads/{upload_id}/parts")
-async def sign_parts(upload_id: UUID, body: PartNumbersIn, tenant: Tenant, services: Services) -> PartUrlsOut:
+async def sign_parts(
+    upload_id: UUID, body: DirectPartNumbersIn, tenant: Tenant, services: Services
+) -> DirectPartUrlsOut:
     """URLs to send these parts to, up to 100 at a time. Also a sign of life: the offer is good for longer."""
     return await _part_urls(services, tenant, upload_id, body.numbers)
 
 
 @router.post("/direct-uploads/{upload_id}/complete", response_model=UploadOut)
 async def complete_direct_upload(
-    upload_id: UUID, tenant: Tenant, services: Services, body: CompleteIn | None = None
+    upload_id: UUID, tenant: Tenant, services: Services, body: DirectCompleteIn | None = None
 ) -> Response:
     """The file, however often it is asked for. 202 while a large one is still being read: ask again."""
     said = Said() if body is None else body.said()
@@ -113,10 +117,10 @@ async def uploaded(services: Services, file: StoredFile) -> UploadOut:
     return UploadOut(**FileOut.of(file).model_dump(), file_url=link.url, quota=QuotaOut.of(state))
 
 
-async def _part_urls(services: Services, tenant: UUID, upload_id: UUID, numbers: list[int]) -> PartUrlsOut:
+async def _part_urls(services: Services, tenant: UUID, upload_id: UUID, numbers: list[int]) -> DirectPartUrlsOut:
     upload, urls = await services.direct.uploads.part_urls(tenant, upload_id, numbers)
-    items = [PartUrlOut(number=number, url=url) for number, url in zip(numbers, urls, strict=True)]
-    return PartUrlsOut(items=items, expires_at=upload.expires_at)
+    items = [DirectPartUrlOut(number=number, url=url) for number, url in zip(numbers, urls, strict=True)]
+    return DirectPartUrlsOut(items=items, expires_at=upload.expires_at)
 
 
 def _length(request: Request) -> int | None:

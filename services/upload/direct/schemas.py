@@ -52,7 +52,7 @@ class DirectUploadIn(BaseModel):
         )
 
 
-class PartUrlOut(BaseModel):
+class DirectPartUrlOut(BaseModel):
     number: int
     url: str
 
@@ -71,11 +71,11 @@ class DirectUploadOut(BaseModel):
     headers: dict[str, str]
     fields: dict[str, str]
     part_size: int | None
-    parts: list[PartUrlOut] | None
+    parts: list[DirectPartUrlOut] | None
     expires_at: datetime
 
     @classmethod
-    def of(cls, upload: DirectUpload, offer: Offer, parts: list[PartUrlOut] | None) -> Self:
+    def of(cls, upload: DirectUpload, offer: Offer, parts: list[DirectPartUrlOut] | None) -> Self:
         return cls(
             upload_id=upload.id,
             state=upload.state,
@@ -118,16 +118,16 @@ class DirectUploadState(BaseModel):
         )
 
 
-class PartNumbersIn(BaseModel):
+class DirectPartNumbersIn(BaseModel):
     numbers: list[int]
 
 
-class PartUrlsOut(BaseModel):
-    items: list[PartUrlOut]
+class DirectPartUrlsOut(BaseModel):
+    items: list[DirectPartUrlOut]
     expires_at: datetime
 
 
-class PartOut(BaseModel):
+class DirectPartOut(BaseModel):
     """`size` in bytes."""
 
     number: int
@@ -139,21 +139,21 @@ class PartOut(BaseModel):
         return cls(number=part.number, size=part.size, etag=part.etag)
 
 
-class PartsOut(BaseModel):
-    items: list[PartOut]
+class DirectPartsOut(BaseModel):
+    items: list[DirectPartOut]
 
 
-class PartIn(BaseModel):
+class DirectPartIn(BaseModel):
     """Without an `etag` whatever has arrived under that number is taken."""
 
     number: int = Field(ge=1, le=rules.PARTS)
     etag: str = Field(default="", max_length=200)
 
 
-class CompleteIn(BaseModel):
+class DirectCompleteIn(BaseModel):
     """Without `parts`, all that have arrived."""
 
-    parts: list[PartIn] | None = Field(default=None, max_length=rules.PARTS)
+    parts: list[DirectPartIn] | None = Field(default=None, max_length=rules.PARTS)
     sha256: str | None = None
 
     def said(self) -> Said:

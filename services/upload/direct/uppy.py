@@ -33,20 +33,20 @@ router = APIRouter(prefix="/api/storage/s3", tags=["uppy"])
 _META = re.compile(r"metadata\[(\w{1,64})\]")
 
 
-class ParamsOut(BaseModel):
+class UppyParamsOut(BaseModel):
     method: str
     url: str
     fields: dict[str, str]
     expires: int
 
 
-class MultipartIn(BaseModel):
+class UppyMultipartIn(BaseModel):
     filename: str
     type: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class MultipartOut(BaseModel):
+class UppyMultipartOut(BaseModel):
     key: str
     uploadId: UUID  # noqa: N815 - Uppy's names, here and below
     bucket: str = ""
@@ -58,11 +58,11 @@ class UppyPart(BaseModel):
     ETag: str = ""
 
 
-class CompleteIn(BaseModel):
+class UppyCompleteIn(BaseModel):
     parts: list[UppyPart] = Field(max_length=rules.PARTS)
 
 
-class CompleteOut(BaseModel):
+class UppyCompleteOut(BaseModel):
     """`location` is signed and valid for an hour."""
 
     location: str
@@ -71,12 +71,12 @@ class CompleteOut(BaseModel):
     file_id: UUID
 
 
-class PartUrl(BaseModel):
+class UppyPartUrl(BaseModel):
     url: str
     expires: datetime
 
 
-class BatchOut(BaseModel):
+class UppyBatchOut(BaseModel):
     presignedUrls: dict[int, str]  # noqa: N815
 
 
@@ -88,7 +88,7 @@ async def get_params(
     services: Services,
     filename: Annotated[str, Query()],
     type: Annotated[str | None, Query()] = None,  # noqa: A002 - Uppy's name
-) -> ParamsOut:
+) -> UppyParamsOut:
     """A form for one small file, of which the metadata has to say the `size`."""
     said = {found[1]: value for key, value in request.query_params.items() if (found := _META.fullmatch(key))}
     announced = _announced(services.intake.policy.tree, filename, type, said, collects=True)
@@ -98,17 +98,19 @@ async def get_params(
     if offer.method != "POST" or offer.url is None:
         await services.direct.uploads.abort(tenant, upload.id)
         _refuse()
-    return ParamsOut(method="POST", url=offer.url, fields=dict(offer.fields), expires=upload.lifetime)
+    return UppyParamsOut(method="POST", url=offer.url, fields=dict(offer.fields), expires=upload.lifetime)
 
 
 @router.post("/multipart")
-async def create_multipart(body: MultipartIn, who: CurrentTenant, tenant: Tenant, services: Services) -> MultipartOut:
+async def create_multipart(
+    body: UppyMultipartIn, who: CurrentTenant, tenant: Tenant, services: Services
+) -> UppyMultipartOut:
     announced = _announced(services.intake.policy.tree, body.filename, body.type, body.metadata, in_parts=True)
     upload, offer = await services.direct.uploads.open(Sender(tenant, who.user_id), announced)
     if "multipart" not in offer.backend:
         await services.direct.uploads.abort(tenant, upload.id)
         _refuse()
-    return MultipartOut(key=upload.staged, uploadId=upload.id)
+    return UppyMultipartOut(key=upload.staged, uploadId=upload.id)
 
 
 @router.get("/multipart/{upload_id}")
@@ -120,27 +122,29 @@ async def list_parts(upload_id: UUID, tenant: Tenant, services: Services) -> lis
 @router.get("/multipart/{upload_id}/batch")
 async def sign_parts(
     upload_id: UUID, tenant: Tenant, services: Services, part_numbers: Annotated[str, Query(alias="partNumbers")]
-) -> BatchOut:
+) -> UppyBatchOut:
     try:
         numbers = [int(number) for number in part_numbers.split(",")]
     except ValueError:
         raise InvalidUpload("invalid_part_number", "Part numbers are separated by commas.") from None
     _, urls = await services.direct.uploads.part_urls(tenant, upload_id, numbers)
-    return BatchOut(presignedUrls=dict(zip(numbers, urls, strict=True)))
+    return UppyBatchOut(presignedUrls=dict(zip(numbers, urls, strict=True)))
 
 
 @router.get("/multipart/{upload_id}/{part_number}")
-async def sign_part(upload_id: UUID, part_number: int, tenant: Tenant, services: Services) -> PartUrl:
+async def sign_part(upload_id: UUID, part_number: int, tenant: Tenant, services: Services) -> UppyPartUrl:
     upload, urls = await services.direct.uploads.part_urls(tenant, upload_id, [part_number])
-    return PartUrl(url=urls[0], expires=upload.expires_at)
+    return UppyPartUrl(url=urls[0], expires=upload.expires_at)
 
 
 @router.post("/multipart/{upload_id}/complete")
-async def complete_multipart(upload_id: UUID, body: CompleteIn, tenant: Tenant, services: Services) -> CompleteOut:
+async def complete_multipart(
+    upload_id: UUID, body: UppyCompleteIn, tenant: Tenant, services: Services
+) -> UppyCompleteOut:
     said = Said([Listed(part.PartNumber, part.ETag) for part in body.parts])
     file = await services.direct.uploads.complete(tenant, upload_id, said)
     out = await uploaded(services, file)
-    return CompleteOut(location=out.file_url, key=out.file_path, file_id=out.file_id)
+    return UppyCompleteOut(location=out.file_url, key=out.file_path, file_id=out.file_id)
 
 
 @router.delete("/multipart/{upload_id}")
