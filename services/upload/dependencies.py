@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.upload.direct.open import Direct
 from services.upload.files.copying import CopyService
 from services.upload.files.moving import MoveService
 from services.upload.files.replacing import ReplaceService
@@ -36,6 +37,7 @@ class UploadServices:
     trash: TrashService
     folders: FolderService
     versions: VersionService
+    direct: Direct
     links: LinkService
     transactions: TransactionService
     proof: ProofService

@@ -8,6 +8,9 @@ from fastapi import FastAPI
 
 from services.upload.blobs.open import open_locations
 from services.upload.dependencies import UploadServices
+from services.upload.direct import routes as direct
+from services.upload.direct import uppy
+from services.upload.direct.open import open_direct
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files import routes as files
 from services.upload.files.copying import CopyService
@@ -18,7 +21,6 @@ from services.upload.folders import routes as folders
 from services.upload.folders.service import FolderService
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
-from services.upload.intake.policy import Policy
 from services.upload.ledger import routes as ledger
 from services.upload.ledger import trail_routes as trail
 from services.upload.ledger.service import ProofService
@@ -40,7 +42,7 @@ from services.upload.trash import routes as trash
 from services.upload.trash.service import TrashService
 from services.upload.versions import routes as versions
 from services.upload.versions.service import VersionService
-from services.upload.wiring import FILES, load_categories
+from services.upload.wiring import FILES, policy_of
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
@@ -56,21 +58,14 @@ def create(settings: Settings) -> FastAPI:
     locations = open_locations(settings)
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
-    policy = Policy(
-        tree=load_categories(),
-        allowed=settings.allowed,
-        max_file_size=settings.max_file_size,
-        max_resumable_size=settings.max_resumable_size,
-        lifetime=timedelta(seconds=settings.reservation_seconds),
-        upgrade_url=settings.upgrade_url,
-    )
-
+    policy = policy_of(settings)
     acceptance = Acceptance(accounts, policy, clock)
     intake = Intake(accounts, entitlements, acceptance, locations, policy)
     reading = FileService(database, locations)
     copies = CopyService(database, reading, accounts, intake, locations, clock)
     removal = TrashService(database, reading, accounts, entitlements, clock)
     signed = LinkService(database, settings.base_url, settings.signing_secrets, clock)
+    offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +73,7 @@ def create(settings: Settings) -> FastAPI:
             await locations.open()
             yield
             await signed.close()
+            await offered.uploads.close()
             await locations.close()
 
     app = create_app(
@@ -94,6 +90,8 @@ def create(settings: Settings) -> FastAPI:
             folders.router,
             links.router,
             trail.router,
+            direct.router,
+            uppy.router,
             ledger.router,
             outbox_router(database, [FILES]),
         ],
@@ -121,6 +119,7 @@ def create(settings: Settings) -> FastAPI:
         versions=VersionService(database, accounts, entitlements),
         links=signed,
         transactions=TransactionService(database),
+        direct=offered,
         proof=ProofService(database, locations),
         raw=RawService(database, intake),
         preflight=PreflightService(accounts, intake, Plans(billing)),

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
+from services.upload.direct.open import direct_cleanup
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files.service import FileService
@@ -54,7 +55,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     )
     handlers: dict[str, Handler] = {}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
-    async with database, billing:
+    async with database, billing, direct_cleanup(settings, database, locations) as direct:
         await locations.open()
         yield WorkerParts(
             tasks=[relay.run, consumer.run, runner.run],
@@ -67,6 +68,9 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("trash", 60, trash.purge_due),
                 Job("versions", 3600, versions.trim),
                 Job("links", 3600, partial(forget_links, database)),
+                Job("direct-collect", 1, direct.collect),
+                Job("direct-expired", 10, direct.remove_expired),
+                Job("direct-orphans", 600, direct.sweep),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )

@@ -44,6 +44,10 @@ OWN = {
     "/api/storage/transactions",
     "/api/storage/trash",
     "/api/storage/upload",
+    "/api/storage/direct-uploads",
+    "/api/storage/s3/params",
+    "/api/storage/s3/multipart",
+    "/api/storage/s3/sts",
     "/api/storage/content/{path}",  # a path in the caller's own tree
     "/api/usage/summary",
     "/api/usage/alerts",
@@ -60,6 +64,13 @@ BODIES: dict[str, Any] = {
     "/api/storage/files/{file_id}/copy": {},
     "/api/storage/files/{file_id}/links": {},
     "/api/storage/files/{file_id}/content": {},
+    "/api/storage/direct-uploads/{upload_id}/parts": {"numbers": [1]},
+    "/api/storage/s3/multipart/{upload_id}/complete": {"parts": []},
+}
+# Their signature is the permission: without it nobody learns whether there is anything.
+SIGNED = {
+    "/api/storage/signed/{tenant_id}/{file_id}": "?",
+    "/api/storage/direct/{upload_id}": "?size=1&tenant=0198c0de-0000-7000-8000-000000000000&",
 }
 
 
@@ -83,13 +94,24 @@ async def things_of(victim: Person) -> dict[str, str]:
         "slug": slug,
         "payment_id": payment["payment_id"],
         "file_path": made["file_path"],
+        "upload_id": await _direct_upload(victim),
+        "part_number": "1",
         "notification_id": str(uuid4()),
     }
 
 
+async def _direct_upload(victim: Person) -> str:
+    body = {"file_name": "a.txt", "file_size": 1, "category": "documents"}
+    return str((await victim.call("POST", "/api/storage/direct-uploads", body)).expect(201, "offer")["upload_id"])
+
+
 def unknown_of(things: dict[str, str]) -> dict[str, str]:
     """Ids of the same shape that nobody has."""
-    return {name: str(uuid4()) if len(value) == 36 else f"unknown-{uuid4().hex[:8]}" for name, value in things.items()}
+    return {name: value if value.isdigit() else _unknown(value) for name, value in things.items()}
+
+
+def _unknown(value: str) -> str:
+    return str(uuid4()) if len(value) == 36 else f"unknown-{uuid4().hex[:8]}"
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
@@ -111,10 +133,14 @@ async def test_another_tenants_things_do_not_exist(
         target = path.format(**ids)
         if "signed" in path:
             target += f"?link={ids['link_id']}&expires=9999999999&sig=" + "A" * 43
+        if path in SIGNED:
+            target += SIGNED[path] + "expires=9999999999&sig=" + "A" * 43
+        if path.endswith("/batch"):
+            target += "?partNumbers=1"
         answer = await stranger.call(method, target, body)
         answers.append((answer.status, _without_trace(answer.body)))
     foreign, unknown = answers
-    assert foreign[0] == (403 if "signed" in path else 404), foreign
+    assert foreign[0] == (403 if path in SIGNED else 404), foreign
     assert foreign == unknown, "a stranger can tell that it exists"
 
 
@@ -130,7 +156,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/plans",
         "/api/payments/callback",
         "/.well-known/jwks.json",
-        "/api/storage/signed/{tenant_id}/{file_id}",
+        *SIGNED,
     }
     if path in public:
         return

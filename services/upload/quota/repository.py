@@ -23,12 +23,12 @@ _LOCK = """
 """
 
 # Read after the lock: a snapshot taken while waiting for it would be old. $1 are uploads, which may be files already;
-# $2 are files.
+# $2 are files. The worker changes accounts too, and row security shows it everybody's: the tenant is always named.
 _KNOWN = """
     SELECT 'held' AS kind, id, size, image_month, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
     UNION ALL
     SELECT 'file', id, size, NULL, to_jsonb(f) FROM stored_file AS f
-    WHERE id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[])
+    WHERE tenant_id = $4 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[]))
 """
 
 _PLACES = """
@@ -133,7 +133,7 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     uploads = [u for change in changes if not isinstance(change.command, Delete | Alter) for u in _uploads(change)]
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
-    for found in await connection.fetch(_KNOWN, uploads, files, keys):
+    for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant):
         if found["kind"] == "held":
             known.held[found["id"]] = Held(found["size"], found["image_month"])
             continue

@@ -20,10 +20,10 @@ import asyncpg
 import pytest
 
 from services.upload.settings import Settings
-from tests.services.upload.ways import REFUSED, STORED, WAYS, Client, Way
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
 from tests.services.upload.conftest import SECRET, Billing, settings_for
 from tests.services.upload.process import Process, running
+from tests.services.upload.ways import REFUSED, STORED, WAYS, Client, Way
 
 UPLOADS = int(os.environ.get("UPLOADS", "10000"))
 CLIENTS = 64
