@@ -14,6 +14,7 @@ from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
 from services.upload.resumable.wiring import Resumable
+from services.upload.scans.service import ScanReports
 from shared.http import CurrentTenant
 
 
@@ -26,6 +27,7 @@ class UploadServices:
     links: LinkService
     proof: ProofService
     raw: RawService
+    scans: ScanReports
     preflight: PreflightService
     idle_seconds: float
 

@@ -28,6 +28,8 @@ from services.upload.raw import routes as raw
 from services.upload.raw.service import RawService
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
+from services.upload.scans import routes as scans
+from services.upload.scans.service import ScanReports
 from services.upload.settings import Settings
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
@@ -52,6 +54,7 @@ def create(settings: Settings) -> FastAPI:
         max_resumable_size=settings.max_resumable_size,
         lifetime=timedelta(seconds=settings.reservation_seconds),
         upgrade_url=settings.upgrade_url,
+        scans=bool(settings.clamav_url),
     )
 
     acceptance = Acceptance(accounts, policy, clock)
@@ -73,6 +76,7 @@ def create(settings: Settings) -> FastAPI:
             raw.router,
             preflight.router,
             resumable.router,
+            scans.router,
             links.router,
             ledger.router,
             outbox_router(database, [FILES]),
@@ -96,6 +100,7 @@ def create(settings: Settings) -> FastAPI:
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
         raw=RawService(database, intake),
+        scans=ScanReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),
         idle_seconds=settings.idle_seconds,
     )

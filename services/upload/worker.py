@@ -7,15 +7,20 @@ from typing import Any
 from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.handlers import on_entitlements
+from services.upload.entitlements.service import EntitlementService
+from services.upload.quota.service import AccountService
+from services.upload.quota.writer import AccountWriter
 from services.upload.resumable.expiry import Expiry
+from services.upload.scans.open import open_scans
 from services.upload.settings import Settings
 from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.tenants.handlers import on_tenants
 from services.upload.wiring import FILES
 from shared import faults
 from shared.db import Database
+from shared.http import ServiceClient
 from shared.kafka import EventConsumer, Record, Topic
-from shared.outbox import Relay
+from shared.outbox import Relay, Wake
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
@@ -37,9 +42,13 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         bootstrap=settings.kafka_bootstrap,
         apply=_apply,
     )
-    handlers: dict[str, Handler] = {}
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    writer = AccountWriter(database, on_commit=Wake(database).set)
+    accounts = AccountService(database, writer, EntitlementService(database, billing))
+    scans = open_scans(settings, database, accounts, locations)
+    handlers: dict[str, Handler] = {} if scans is None else {"scan": scans.scan}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
-    async with database:
+    async with database, billing:
         await locations.open()
         yield WorkerParts(
             tasks=[relay.run, consumer.run, runner.run],
@@ -49,6 +58,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("uploads", 5, expiry.remove_expired),
                 Job("orphans", 600, cleanup.sweep_orphans),
                 Job("tasks", 10, runner.measure),
+                *([] if scans is None else [Job("scans", 60, scans.resume)]),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )

@@ -35,6 +35,7 @@ OWN = {
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/files",
+    "/api/storage/scans",
     "/api/storage/upload",
     "/api/storage/content/{path}",  # a path in the caller's own tree
     "/api/usage/summary",

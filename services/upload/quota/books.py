@@ -175,6 +175,8 @@ class Books:
         row = self._rows.get(change.command.id)
         if row is None:
             return Result(self.state, missing=True)
+        if not _holds(change, row):
+            return Result(self.state, unmet=True)
         self.state = apply(self.state, None, Delete(change.command.id, row["size"])).state
         trashed = row["trashed_at"] is not None
         event = _event(FileDeleted, row, deleted_at=self.now, deleted_by=change.by, trashed=trashed)
