@@ -20,6 +20,7 @@ from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
 from services.upload.resumable.wiring import Resumable
+from services.upload.scans.service import ScanReports
 from services.upload.trash.service import TrashService
 from services.upload.versions.service import VersionService
 from shared.http import CurrentTenant
@@ -42,6 +43,7 @@ class UploadServices:
     transactions: TransactionService
     proof: ProofService
     raw: RawService
+    scans: ScanReports
     preflight: PreflightService
     idle_seconds: float
 

@@ -37,6 +37,8 @@ from services.upload.raw import routes as raw
 from services.upload.raw.service import RawService
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
+from services.upload.scans import routes as scans
+from services.upload.scans.service import ScanReports
 from services.upload.settings import Settings
 from services.upload.trash import routes as trash
 from services.upload.trash.service import TrashService
@@ -88,6 +90,7 @@ def create(settings: Settings) -> FastAPI:
             resumable.router,
             versions.router,
             folders.router,
+            scans.router,
             links.router,
             trail.router,
             direct.router,
@@ -122,6 +125,7 @@ def create(settings: Settings) -> FastAPI:
         direct=offered,
         proof=ProofService(database, locations),
         raw=RawService(database, intake),
+        scans=ScanReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),
         idle_seconds=settings.idle_seconds,
     )

@@ -1,5 +1,6 @@
 """What `upload` is told by its environment."""
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -45,6 +46,9 @@ class Settings(ServiceSettings):
     reservation_seconds: int = Field(default=3600, ge=5)
     resumable_seconds: int = Field(default=86_400, ge=5)  # an upload in pieces is kept so long after the last of them
     idle_seconds: float = Field(default=30, gt=0)  # a body that brings nothing for so long is given up
+    clamav_url: str = ""  # tcp://host:port; empty: files are not scanned
+    scan_size_limit: int = Field(default=100 * 1024**2, gt=0)  # bytes the scanner is configured to look at
+    scan_oversize: Literal["block", "pass"] = "block"  # what becomes of larger files
     task_concurrency: int = Field(default=4, ge=1)  # files a worker scans or looks at side by side
     upgrade_url: str = "/app/plans"
 
@@ -65,6 +69,13 @@ class Settings(ServiceSettings):
         # An empty one, left by a comma too many, would be a key everybody knows.
         if any(len(part.strip()) < 32 for part in value.split(",")):
             raise ValueError("wanted: 32 or more characters, several separated by commas")
+        return value
+
+    @field_validator("clamav_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"tcp://(?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", value):
+            raise ValueError("wanted: tcp://host:port")
         return value
 
     @property

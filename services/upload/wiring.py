@@ -26,4 +26,5 @@ def policy_of(settings: Settings) -> Policy:
         max_resumable_size=settings.max_resumable_size,
         lifetime=timedelta(seconds=settings.reservation_seconds),
         upgrade_url=settings.upgrade_url,
+        scans=bool(settings.clamav_url),
     )

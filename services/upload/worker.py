@@ -15,6 +15,7 @@ from services.upload.links.service import forget_links
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
 from services.upload.resumable.expiry import Expiry
+from services.upload.scans.open import open_scans
 from services.upload.settings import Settings
 from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.tenants.handlers import on_tenants
@@ -53,7 +54,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         bootstrap=settings.kafka_bootstrap,
         apply=_apply,
     )
-    handlers: dict[str, Handler] = {}
+    scans = open_scans(settings, database, accounts, locations)
+    handlers: dict[str, Handler] = {} if scans is None else {"scan": scans.scan}
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
     async with database, billing, direct_cleanup(settings, database, locations) as direct:
         await locations.open()
@@ -71,6 +73,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("direct-collect", 1, direct.collect),
                 Job("direct-expired", 10, direct.remove_expired),
                 Job("direct-orphans", 600, direct.sweep),
+                *([] if scans is None else [Job("scans", 60, scans.resume)]),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )

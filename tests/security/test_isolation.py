@@ -43,6 +43,7 @@ OWN = {
     "/api/storage/settings",
     "/api/storage/transactions",
     "/api/storage/trash",
+    "/api/storage/scans",
     "/api/storage/upload",
     "/api/storage/direct-uploads",
     "/api/storage/s3/params",
