@@ -12,6 +12,10 @@ from services.upload.files.moving import MoveService
 from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
 from services.upload.folders.service import FolderService
+from services.upload.images.quota.service import ImageQuotaService
+from services.upload.images.service import ImageService
+from services.upload.images.thumbnails.service import ThumbnailService
+from services.upload.images.upload import ImageUploads
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
@@ -45,6 +49,10 @@ class UploadServices:
     raw: RawService
     scans: ScanReports
     preflight: PreflightService
+    images: ImageService
+    image_quota: ImageQuotaService
+    image_uploads: ImageUploads
+    thumbnails: ThumbnailService
     idle_seconds: float
 
 

@@ -1,7 +1,9 @@
 """What `upload` refuses, and how it says so."""
 
+from datetime import date
 from typing import Any, ClassVar
 
+from services.upload.quota.rules import State
 from shared.errors import DomainError
 
 
@@ -75,6 +77,35 @@ class NotTheManager(DomainError):
         super().__init__("manager_required", 403, "Only owners and admins of the team may change its settings.")
 
 
+class ImageNotFound(DomainError):
+    """Also for another tenant's, and for a file that is no image."""
+
+    def __init__(self) -> None:
+        super().__init__("image_not_found", 404, "There is no such image.")
+
+
+class ImageNotAnalysed(DomainError):
+    """`error`: why it never will be; None: not yet."""
+
+    def __init__(self, error: str | None) -> None:
+        detail = "The image was not looked at yet; try again." if error is None else "The image could not be read."
+        super().__init__("image_not_analysed", 409, detail, error=error)
+
+
+class ImageUnreadable(DomainError):
+    """`code`: image_broken, too_many_pixels, image_too_large or not_an_image."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code, 422, "No smaller picture can be made of this one.")
+
+
+class ImageQuotaNotFound(DomainError):
+    """Also for people of other tenants."""
+
+    def __init__(self) -> None:
+        super().__init__("image_quota_not_found", 404, "There is nobody with that address whose quota you may see.")
+
+
 class LinkRefused(DomainError):
     """`link_invalid`, `link_expired`, `link_revoked`, `link_exhausted`."""
 
@@ -103,6 +134,19 @@ class TenantGone(DomainError):
 
     def __init__(self) -> None:
         super().__init__("tenant_deleted", 403, "This team was deleted: nothing more can be stored.")
+
+
+class NoPlan(EntitlementsUnknown):
+    """Billing knows the tenant has none."""
+
+
+class NoImageLeft(DomainError):
+    """The month's images are used or held; `state` is the account that says so."""
+
+    def __init__(self, state: State, month: date) -> None:
+        super().__init__("IMAGE_QUOTA_EXCEEDED", 403, "All images of this month are used.")
+        self.state = state
+        self.month = month
 
 
 class ReservationLost(DomainError):

@@ -1,7 +1,7 @@
 """The HTTP process: `python -m services.upload.main`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 
 from fastapi import FastAPI
@@ -19,6 +19,12 @@ from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
 from services.upload.folders import routes as folders
 from services.upload.folders.service import FolderService
+from services.upload.images import routes as image_routes
+from services.upload.images.quota import routes as image_quota_routes
+from services.upload.images.quota.service import ImageQuotaService
+from services.upload.images.service import ImageService
+from services.upload.images.thumbnails.service import ThumbnailService
+from services.upload.images.upload import ImageUploads
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
 from services.upload.ledger import routes as ledger
@@ -45,7 +51,7 @@ from services.upload.trash.service import TrashService
 from services.upload.versions import routes as versions
 from services.upload.versions.service import VersionService
 from services.upload.wiring import FILES, policy_of
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Wake
@@ -53,10 +59,13 @@ from shared.outbox.routes import outbox_router
 from shared.settings import load
 
 
-def create(settings: Settings) -> FastAPI:
-    name, clock = settings.service_name, SystemClock()
+def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    name, clock = settings.service_name, clock or SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    gateway = None
+    if settings.gateway_url is not None:
+        gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
     locations = open_locations(settings)
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
@@ -68,10 +77,12 @@ def create(settings: Settings) -> FastAPI:
     removal = TrashService(database, reading, accounts, entitlements, clock)
     signed = LinkService(database, settings.base_url, settings.signing_secrets, clock)
     offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
+    images = ImageService(database)
+    image_quota = ImageQuotaService(database, entitlements, clock, gateway, settings.upgrade_url)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with database, billing:
+        async with database, billing, gateway or nullcontext():
             await locations.open()
             yield
             await signed.close()
@@ -96,6 +107,8 @@ def create(settings: Settings) -> FastAPI:
             direct.router,
             uppy.router,
             ledger.router,
+            image_quota_routes.router,  # before the images': `quota` is no image's id
+            image_routes.router,
             outbox_router(database, [FILES]),
         ],
         lifespan=lifespan,
@@ -127,6 +140,10 @@ def create(settings: Settings) -> FastAPI:
         raw=RawService(database, intake),
         scans=ScanReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),
+        images=images,
+        image_quota=image_quota,
+        image_uploads=ImageUploads(intake, image_quota),
+        thumbnails=ThumbnailService(database, locations, images, settings.image_max_pixels),
         idle_seconds=settings.idle_seconds,
     )
     return app

@@ -51,6 +51,9 @@ class Settings(ServiceSettings):
     scan_oversize: Literal["block", "pass"] = "block"  # what becomes of larger files
     task_concurrency: int = Field(default=4, ge=1)  # files a worker scans or looks at side by side
     upgrade_url: str = "/app/plans"
+    gateway_url: str | None = None  # asked whose an address is; without it people see their own image quota only
+    image_max_pixels: int = Field(default=50_000_000, gt=0)  # of a larger image nothing is decoded
+    image_model: Path | None = None  # an .onnx file that makes embeddings; none: computed without weights
 
     _places: dict[str, Place] = PrivateAttr(default_factory=dict)
 

@@ -11,6 +11,8 @@ from services.upload.direct.open import direct_cleanup
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files.service import FileService
+from services.upload.images.analysis.embedder import open_embedder
+from services.upload.images.analysis.service import ImageAnalysis
 from services.upload.links.service import forget_links
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
@@ -54,8 +56,12 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         bootstrap=settings.kafka_bootstrap,
         apply=_apply,
     )
+    embedder = open_embedder(settings.image_model)
+    images = ImageAnalysis(database, locations, embedder, settings.image_max_pixels)
     scans = open_scans(settings, database, accounts, locations)
-    handlers: dict[str, Handler] = {} if scans is None else {"scan": scans.scan}
+    handlers: dict[str, Handler] = {"image": images.analyse}
+    if scans is not None:
+        handlers["scan"] = scans.scan
     runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
     async with database, billing, direct_cleanup(settings, database, locations) as direct:
         await locations.open()

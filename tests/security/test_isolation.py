@@ -50,6 +50,9 @@ OWN = {
     "/api/storage/s3/multipart",
     "/api/storage/s3/sts",
     "/api/storage/content/{path}",  # a path in the caller's own tree
+    "/api/images",
+    "/api/images/quota",
+    "/api/images/upload",
     "/api/usage/summary",
     "/api/usage/alerts",
     "/api/usage/thresholds",
@@ -90,6 +93,8 @@ async def things_of(victim: Person) -> dict[str, str]:
         "link_id": link["id"],
         "version_id": versions[0]["version_id"],
         "file_id": made["file_id"],
+        "image_id": made["file_id"],
+        "user_email": victim.email,
         "tenant_id": victim.tenant["id"],
         "team_slug": slug,
         "slug": slug,

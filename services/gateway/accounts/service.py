@@ -95,6 +95,13 @@ class Accounts:
             raise Unauthorized
         return account
 
+    async def find(self, email: str) -> Account | None:
+        """Whoever has that address."""
+        async with self._database.transaction() as connection:
+            accounts = AccountRepository(connection)
+            found = await accounts.find_password(email)
+            return None if found is None else await accounts.find(found[0])
+
     async def change_profile(self, user: UUID, name: str | None, locale: str | None) -> Account:
         """None leaves a field as it is. Raises NameInvalid."""
         name = None if name is None else rules.normalise_name(name)

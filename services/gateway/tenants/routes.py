@@ -3,6 +3,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
+from services.gateway.accounts.rules import normalise_email
 from services.gateway.dependencies import Parts, UserId
 from services.gateway.errors import TenantNotFound
 from services.gateway.tenants.repository import TenantRepository
@@ -17,6 +18,13 @@ async def list_tenants(user: UserId, parts: Parts) -> Page[TenantOut]:
     """The tenants the caller belongs to, oldest first."""
     account = await parts.accounts.get(user)
     return Page(items=[TenantOut.of(m) for m in account.memberships], next_cursor=None)
+
+
+@router.get("/internal/people/{email}/tenants", include_in_schema=False)
+async def list_tenants_of(email: str, parts: Parts, _caller: ServiceOnly) -> list[UUID]:
+    """The tenants of whoever has that address, oldest first."""
+    account = await parts.accounts.find(normalise_email(email))
+    return [] if account is None else [membership.tenant_id for membership in account.memberships]
 
 
 @router.get("/internal/tenants/{tenant_id}", include_in_schema=False)

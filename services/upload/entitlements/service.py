@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from services.upload.entitlements.terms import Terms
-from services.upload.errors import EntitlementsUnknown
+from services.upload.errors import EntitlementsUnknown, NoPlan
 from services.upload.tenants import repository as tenants
 from shared.db import Database
 from shared.errors import UpstreamError
@@ -44,12 +44,15 @@ class EntitlementService:
         self._terms: dict[UUID, tuple[float, Terms]] = {}  # with the time each is good until
 
     async def pull(self, tenant: UUID) -> None:
-        """Asks billing, which gives a new tenant the free plan. Raises EntitlementsUnknown: when in doubt, refuse."""
+        """Asks billing, which gives a new tenant the free plan. Raises EntitlementsUnknown: when in doubt, refuse;
+        and NoPlan.
+        """
         try:
             told = await self._billing.request_json("GET", f"/internal/entitlements/{tenant}")
             entitlements = Entitlements.model_validate(told["entitlements"])
         except (UpstreamError, ValueError, KeyError, TypeError) as error:
-            raise EntitlementsUnknown from error
+            gone = isinstance(error, UpstreamError) and error.status == 404
+            raise (NoPlan if gone else EntitlementsUnknown) from error
         event = EntitlementsChanged(
             tenant_id=tenant,
             version=told["version"],

@@ -56,14 +56,14 @@ _FORM = {
 @router.post("/upload", status_code=201, response_model=UploadOut, openapi_extra=_FORM, max_body_size=UNLIMITED_BODY)
 async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, services: Services) -> Response:
     """Stores one file. With `X-File-Size` a file that does not fit is refused before its body travels."""
-    announced = _announced(request)
-    if announced.idempotency_key is not None:
-        known = await services.files.find_by_key(tenant, announced.idempotency_key)
+    said = announced(request)
+    if said.idempotency_key is not None:
+        known = await services.files.find_by_key(tenant, said.idempotency_key)
         if known is not None:
             return await repeated(services, tenant, known.id)
     body = read_body(request.receive, idle=services.idle_seconds)
     try:
-        upload = await FormUpload.begin(services.intake, Sender(tenant, who.user_id), announced)
+        upload = await FormUpload.begin(services.intake, Sender(tenant, who.user_id), said)
         result = await upload.receive(body)
     except ClientGone:
         # Nobody reads this answer.
@@ -166,7 +166,7 @@ async def replace_content(
     return await _uploaded(services, tenant, result, status=200)
 
 
-def _announced(request: Request) -> Announced:
+def announced(request: Request) -> Announced:
     given = request.headers
     return Announced(
         headers.number(given, "content-length"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ class Purpose:
     to fulfil the `condition`; `vacant`: none may have it.
 
     `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is. `takes`: uploads whose space it takes
-    over.
+    over. `month`: it is one of that month's images.
     """
 
     key: str | None = None
@@ -41,6 +42,7 @@ class Purpose:
     condition: Condition | None = None
     sha256: str | None = None
     takes: tuple[UUID, ...] = ()
+    month: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Acceptance:
             raise DigestMismatch
         state: FileState = "scanning" if self._policy.scans else "ready"
         change = Change(
-            Settle(file.file_id, file.size),
+            Settle(file.file_id, file.size, month=purpose.month),
             file=file,
             metadata=metadata,
             location=location,

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
+from typing import Self
 
 from services.upload.errors import InvalidUpload
 from services.upload.files.rules import Tree
@@ -10,7 +12,8 @@ from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.multipart import ENVELOPE, UploadForm
-from services.upload.intake.placement import Placement
+from services.upload.intake.placement import Placement, read_flag
+from services.upload.intake.stripped import Stripped
 from shared.http import ClientGone
 
 
@@ -28,27 +31,30 @@ class FormUpload:
     """`begin` on the headers alone; `receive` ends in a stored file or leaves nothing."""
 
     def __init__(self, incoming: Incoming, form: UploadForm, announced: Announced, tree: Tree) -> None:
-        self._incoming = incoming
+        self._incoming: Incoming | Stripped = incoming
         self._form = form
         self._announced = announced
         self._tree = tree
 
     @classmethod
-    async def begin(cls, intake: Intake, sender: Sender, announced: Announced) -> "FormUpload":
-        """Raises FileTooLarge, QuotaExceeded, InvalidUpload, EntitlementsUnknown."""
+    async def begin(cls, intake: Intake, sender: Sender, announced: Announced, month: date | None = None) -> Self:
+        """`month`: it takes one of that month's images. Raises FileTooLarge, QuotaExceeded, NoImageLeft, InvalidUpload,
+        EntitlementsUnknown.
+        """
         form = UploadForm(announced.content_type)
         least = announced.file_size
         if least is None:
             # No form is that much larger than its file, so this much will come at the very least.
             least = max(0, (announced.length or 0) - ENVELOPE)
-        return cls(await intake.begin(sender, Asked(least, announced.length)), form, announced, intake.policy.tree)
+        asked = Asked(least, announced.length, month=month)
+        return cls(await intake.begin(sender, asked), form, announced, intake.policy.tree)
 
     async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
         """Raises what `begin` raises, ClientGone, RequestTimeout, TypeNotAllowed, ReservationLost."""
         result: Stored | Repeated | None = None
         try:
             await self._stream(body)
-            result = await self._incoming.store(self._placement(), Purpose(key=self._announced.idempotency_key))
+            result = await self._incoming.store(self._placement(), self._purpose())
             return result
         finally:
             if not isinstance(result, Stored):
@@ -58,10 +64,18 @@ class FormUpload:
     async def _stream(self, body: AsyncIterator[bytes]) -> None:
         async for chunk in body:
             for piece in self._form.feed(chunk):
-                await self._incoming.write(piece, self._expected())
+                await self._take(piece)
             await self._incoming.space.prolong()
         if not self._form.complete:
             raise ClientGone
+
+    async def _take(self, piece: bytes) -> None:
+        if isinstance(self._incoming, Incoming) and self._incoming.received == 0 and self._strips():
+            self._incoming = Stripped(self._incoming)
+        await self._incoming.write(piece, self._expected())
+
+    def _strips(self) -> bool:
+        return read_flag(self._form.text("strip_location"))
 
     def _expected(self) -> int | None:
         if self._announced.length is None:
@@ -72,4 +86,10 @@ class FormUpload:
         part = self._form.file
         if part is None:
             raise InvalidUpload("no_file", "The form has no file.")
-        return Placement.read(self._tree, part.name, self._form.text, part.content_type)
+        placement = Placement.read(self._tree, part.name, self._form.text, part.content_type)
+        if placement.strip_location and self._incoming.received and not isinstance(self._incoming, Stripped):
+            raise InvalidUpload("field_after_file", "strip_location comes before the file.")
+        return placement
+
+    def _purpose(self) -> Purpose:
+        return Purpose(key=self._announced.idempotency_key)

@@ -41,7 +41,7 @@ class Placement:
             project_id=_project(said("project_id")),
             metadata=read_metadata(said("metadata")),
             declared=declared,
-            strip_location=_flag(said("strip_location")),
+            strip_location=read_flag(said("strip_location")),
         )
 
     def path(self, tenant: UUID, upload: UUID) -> str:
@@ -79,7 +79,8 @@ def _project(text: str | None) -> UUID | None:
         raise InvalidUpload("invalid_project_id", "A project id is a UUID.") from None
 
 
-def _flag(text: str | None) -> bool:
+def read_flag(text: str | None) -> bool:
+    """Of `strip_location`. Raises InvalidUpload."""
     if text is None:
         return False
     if text.lower() not in {"true", "false", "1", "0"}:

@@ -4,7 +4,7 @@ import asyncio
 from datetime import date, timedelta
 from uuid import UUID
 
-from services.upload.errors import QuotaExceeded, ReservationLost
+from services.upload.errors import NoImageLeft, QuotaExceeded, ReservationLost
 from services.upload.quota.changes import Result
 from services.upload.quota.rules import State
 from services.upload.quota.service import AccountService, quota_of
@@ -43,8 +43,10 @@ class Space:
         self._told = asyncio.get_running_loop().time()  # when its life was last prolonged
 
     async def reserve(self, size: int) -> Result:
-        """For a file of `size` bytes in all. Raises QuotaExceeded; too many images are the caller's to explain."""
+        """For a file of `size` bytes in all. Raises QuotaExceeded, NoImageLeft."""
         result = await self._hold(size)
+        if result.refused == "images" and self._month is not None:
+            raise NoImageLeft(result.state, self._month)
         if result.refused == "bytes":
             raise QuotaExceeded(quota_of(result.state), size, self._upgrade_url)
         return result

@@ -10,7 +10,7 @@ from services.upload.ledger.rules import Entry, Head
 from services.upload.quota import books
 from services.upload.quota.books import Books, Known, Place
 from services.upload.quota.changes import Change, Result
-from services.upload.quota.rules import Alter, Delete, Held, Images, Reserve, State
+from services.upload.quota.rules import Alter, Delete, Held, Images, Reserve, Settle, State
 
 
 class TenantUnknown(LookupError):
@@ -174,7 +174,8 @@ async def _read_versions(connection: Any, known: Known, changes: Sequence[Change
 
 
 async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Sequence[Change]) -> None:
-    months = {c.command.month for c in changes if isinstance(c.command, Reserve) and c.command.month is not None}
+    asked = [c.command.month for c in changes if isinstance(c.command, Reserve | Settle)]
+    months = {month for month in asked if month is not None}
     months |= {held.month for held in known.held.values() if held.month is not None}
     if not months:
         return

@@ -69,11 +69,13 @@ class Settle:
     """The bytes are safe: the reservation becomes a file of `size` bytes.
 
     `freed`: bytes of the file it takes the place of, which go at the same moment; None where it is a new file.
+    `month`: it is an image of that month, also when its reservation has been given away meanwhile.
     """
 
     id: UUID
     size: int
     freed: int | None = None
+    month: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +152,14 @@ def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
     # A reservation that expired is not refused where the file still fits.
     if change > before and not state.fits(change - before):
         return Outcome("bytes", state, held)
+    month = held.month if held is not None else None
+    if month is None and command.month is not None:
+        if not state.has_image_left(command.month):
+            return Outcome("images", state, held)
+        month = command.month
     state = _released(state, held)
-    if held is not None and held.month is not None:
-        state = _count(state, held.month, used=1)
+    if month is not None:
+        state = _count(state, month, used=1)
     files = state.files + (1 if command.freed is None else 0)
     return Outcome(None, replace(state, used=state.used + change, files=files), None)
 

@@ -15,6 +15,8 @@ from fastapi import APIRouter, FastAPI
 
 from services.upload.main import create
 from services.upload.settings import Settings
+from shared.errors import DomainError
+from shared.http import problems
 from shared.http.server import server_for
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
@@ -105,6 +107,9 @@ class Billing:
     def __init__(self) -> None:
         self.limit: int | None = LIMIT
         self.max_file: int | None = None
+        self.images: int | None = None
+        self.plan: str | None = "free"  # None: it knows of none
+        self.people: dict[str, list[UUID]] = {}  # what the gateway says of addresses
         self.plans: list[dict[str, Any]] = []
         self.trash_days = 0
         self.asked: list[UUID] = []
@@ -116,11 +121,14 @@ class Billing:
         @router.get("/internal/entitlements/{tenant}")
         async def entitlements(tenant: UUID) -> dict[str, Any]:
             self.asked.append(tenant)
+            if self.plan is None:
+                raise DomainError("no_plan", 404, "There is no plan.")
             names = ("traffic_bytes_month", "images_month", "teams", "members", "projects", "cpu", "memory_bytes")
             limits = {**dict.fromkeys(names), "custom_domains": False, "max_file_bytes": self.max_file}
+            limits["images_month"] = self.images
             return {
                 "version": 1,
-                "plan": "free",
+                "plan": self.plan,
                 "plan_version": 1,
                 "entitlements": {**limits, "storage_bytes": self.limit, "trash_days": self.trash_days},
             }
@@ -129,7 +137,12 @@ class Billing:
         async def plans() -> dict[str, Any]:
             return {"items": self.plans}
 
+        @router.get("/internal/people/{email}/tenants")
+        async def people(email: str) -> list[UUID]:
+            return self.people.get(email, [])
+
         app = FastAPI()
+        problems.install(app)
         app.include_router(router)
         return app
 

@@ -30,6 +30,14 @@ async def test_a_sister_service_asks_about_a_tenant(gateway: Gateway) -> None:
         assert [event["type"] for event in events["items"]] == ["tenant.created"]
 
 
+async def test_a_sister_service_asks_whose_an_address_is(gateway: Gateway) -> None:
+    person = await gateway.sign_up("Harbour")
+    async with _client(gateway) as client:
+        for email in (person.email, person.email.upper()):
+            assert await client.request_json("GET", f"/internal/people/{email}/tenants") == [person.tenant["id"]]
+        assert await client.request_json("GET", "/internal/people/nobody@example.com/tenants") == []
+
+
 async def test_rows_of_others_do_not_exist_for_the_serving_role(gateway: Gateway) -> None:
     person, _other = await gateway.sign_up(), await gateway.sign_up()
     mine = UUID(person.tenant["id"])
