@@ -108,9 +108,10 @@ async def test_without_a_network_it_waits_and_goes_on(desk: Desk) -> None:
 
 
 async def test_after_a_reload_the_same_file_goes_on(desk: Desk, shots: Path) -> None:
+    desk.server.hold_from = 8 * MB
+    desk.server.held.clear()
     await desk.choose()
     await desk.came(8 * MB)
-    desk.server.held.clear()
     await desk.page.reload()
     desk.server.held.set()
     await desk.says("is stored. Choose the file again to go on.")
@@ -147,9 +148,10 @@ async def test_cancelled_is_gone_from_the_server(desk: Desk) -> None:
 
 
 async def test_one_that_has_expired_begins_again(desk: Desk) -> None:
+    desk.server.hold_from = 8 * MB
+    desk.server.held.clear()
     await desk.choose()
     await desk.came(8 * MB)
-    desk.server.held.clear()
     desk.server.uploads[0].ended = True
     desk.server.cut = 1
     desk.server.held.set()
