@@ -120,7 +120,7 @@ async def test_after_a_reload_the_same_file_goes_on(desk: Desk, shots: Path) -> 
     assert wide <= 0
     await desk.choose()
     await expect(desk.page.locator("#transfers li.begun")).to_have_count(0)
-    await desk.page.wait_for_function("document.querySelector('#transfers .state')?.textContent === 'stored'")
+    await expect(desk.page.locator("#transfers .state")).to_have_text("stored", timeout=20_000)
     assert desk.is_whole
     assert len(desk.server.uploads) == 1
 
@@ -132,7 +132,7 @@ async def test_what_was_begun_can_be_discarded(desk: Desk) -> None:
     await desk.page.reload()
     await desk.page.get_by_role("button", name="Discard upload of Straße am Hafen.bin").click()
     await expect(desk.page.locator("#transfers li")).to_have_count(0)
-    await desk.page.wait_for_function("Object.keys(localStorage).length === 0")
+    assert await desk.page.evaluate("Object.keys(localStorage)") == []
     while not desk.server.uploads[0].ended:
         await desk.page.wait_for_timeout(20)
 
