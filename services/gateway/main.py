@@ -21,6 +21,8 @@ from services.gateway.identity.passes import ISSUER, Passes
 from services.gateway.identity.visitors import Visitors
 from services.gateway.limits.service import Limits
 from services.gateway.notifications.routes import router as notifications_router
+from services.gateway.pages.file_forms import router as file_forms_router
+from services.gateway.pages.files import router as files_router
 from services.gateway.pages.forms import router as forms_router
 from services.gateway.pages.problems import install as install_problem_pages
 from services.gateway.pages.views import router as views_router
@@ -45,8 +47,10 @@ ROUTERS = [
     tenants_router,
     notifications_router,
     events_router,
+    files_router,
     views_router,
     forms_router,
+    file_forms_router,
 ]
 TENANTS = Stream("tenants.v1")
 

@@ -108,9 +108,10 @@ async def test_without_a_network_it_waits_and_goes_on(desk: Desk) -> None:
 
 
 async def test_after_a_reload_the_same_file_goes_on(desk: Desk, shots: Path) -> None:
+    desk.server.hold_from = 8 * MB
+    desk.server.held.clear()
     await desk.choose()
     await desk.came(8 * MB)
-    desk.server.held.clear()
     await desk.page.reload()
     desk.server.held.set()
     await desk.says("is stored. Choose the file again to go on.")
@@ -119,7 +120,7 @@ async def test_after_a_reload_the_same_file_goes_on(desk: Desk, shots: Path) -> 
     assert wide <= 0
     await desk.choose()
     await expect(desk.page.locator("#transfers li.begun")).to_have_count(0)
-    await desk.page.wait_for_function("document.querySelector('#transfers .state')?.textContent === 'stored'")
+    await expect(desk.page.locator("#transfers .state")).to_have_text("stored", timeout=20_000)
     assert desk.is_whole
     assert len(desk.server.uploads) == 1
 
@@ -131,7 +132,7 @@ async def test_what_was_begun_can_be_discarded(desk: Desk) -> None:
     await desk.page.reload()
     await desk.page.get_by_role("button", name="Discard upload of Straße am Hafen.bin").click()
     await expect(desk.page.locator("#transfers li")).to_have_count(0)
-    await desk.page.wait_for_function("Object.keys(localStorage).length === 0")
+    assert await desk.page.evaluate("Object.keys(localStorage)") == []
     while not desk.server.uploads[0].ended:
         await desk.page.wait_for_timeout(20)
 
@@ -147,9 +148,10 @@ async def test_cancelled_is_gone_from_the_server(desk: Desk) -> None:
 
 
 async def test_one_that_has_expired_begins_again(desk: Desk) -> None:
+    desk.server.hold_from = 8 * MB
+    desk.server.held.clear()
     await desk.choose()
     await desk.came(8 * MB)
-    desk.server.held.clear()
     desk.server.uploads[0].ended = True
     desk.server.cut = 1
     desk.server.held.set()

@@ -28,13 +28,14 @@ class Upload:
 class TusServer:
     """Keeps what it is sent in memory. `cut`: after so many bytes of an upload the connection breaks, once.
 
-    `held`: pieces wait until it is set.
+    Pieces from `hold_from` on wait until `held` is set.
     """
 
     stub: Stub
     uploads: list[Upload] = field(default_factory=list)
     cut: int | None = None
     refusal: bytes | None = None
+    hold_from: int = 0
     held: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,8 @@ class TusServer:
         if int(dict(seen.headers)["upload-offset"]) != len(upload.content):
             await _answer(send, 409)
             return
-        await self.held.wait()
+        if len(upload.content) >= self.hold_from:
+            await self.held.wait()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":

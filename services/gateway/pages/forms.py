@@ -20,12 +20,12 @@ from shared.errors import DomainError, UpstreamError
 from shared.http import CurrentTenant
 
 
-def _check(caller: Caller, parts: Parts, csrf: Annotated[str, Form()] = "") -> None:
+def check_form(caller: Caller, parts: Parts, csrf: Annotated[str, Form()] = "") -> None:
     if not form_token_holds(parts.form_key, caller, csrf):
         raise CsrfFailed
 
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(_check)])
+router = APIRouter(include_in_schema=False, dependencies=[Depends(check_form)])
 
 Text = Annotated[str, Form(max_length=1024)]
 
@@ -87,12 +87,16 @@ async def log_out(caller: Caller, parts: Parts) -> Response:
 
 
 @router.post("/app/files/{file_id}/delete")
-async def delete_file(file_id: UUID, parts: Parts, tenant: CurrentTenant) -> Response:
+async def delete_file(
+    file_id: UUID, parts: Parts, tenant: CurrentTenant, page: Annotated[str, Form(alias="from")] = ""
+) -> Response:
+    """Back to the page it was asked on."""
+    notice = "deleted"
     try:
         await Sources(parts.clients).delete_file(tenant, str(file_id))
     except UpstreamError as error:
-        return RedirectResponse(f"/app?notice={code_of_refusal(error.status, error.code)}#files", 303)
-    return RedirectResponse("/app?notice=deleted#files", 303)
+        notice = code_of_refusal(error.status, error.code)
+    return RedirectResponse(f"/app/files?notice={notice}" if page == "files" else f"/app?notice={notice}#files", 303)
 
 
 @router.post("/app/notifications/{notification_id}/read")

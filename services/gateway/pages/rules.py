@@ -59,6 +59,11 @@ class Message:
 _MESSAGES = {
     "uploaded": Message("good", "The file is stored."),
     "deleted": Message("good", "The file is deleted."),
+    "renamed": Message("good", "The file has its new name."),
+    "restored": Message("good", "The file is back."),
+    "shared": Message("good", "The link is ready to be copied."),
+    "revoked": Message("good", "The link opens nothing any more."),
+    "invalid_name": Message("bad", "That name cannot be used."),
     "paid": Message("good", "Thank you. Your plan changes as soon as the payment is confirmed."),
     "quota_exceeded": Message("bad", "This file does not fit. Upgrade your plan or delete files."),
     "file_too_large": Message("bad", "This file is larger than your plan allows for one file."),
@@ -91,6 +96,10 @@ class FileLine:
     mark: str  # up to four letters in place of an icon
     at: str
     at_text: str
+    content_type: str
+    folder: str
+    sha256: str
+    purge_text: str  # when it leaves the trash
 
 
 def file_line(item: dict[str, Any]) -> FileLine:
@@ -106,8 +115,35 @@ def file_line(item: dict[str, Any]) -> FileLine:
         kind=str(item.get("file_type") or "other"),
         mark=suffix.upper() if 0 < len(suffix) <= 4 and suffix.isalnum() else "FILE",
         at=at,
-        at_text=datetime.fromisoformat(at).strftime("%-d %b, %H:%M") if at else "",
+        at_text=_moment(at),
+        content_type=str(item.get("content_type") or ""),
+        folder=str(item.get("folder") or ""),
+        sha256=str(item.get("sha256") or ""),
+        purge_text=_moment(item.get("purge_at")),
     )
+
+
+LINK_LIVES = {3600: "1 hour", 86_400: "1 day", 604_800: "7 days"}  # by seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLine:
+    id: str
+    url: str
+    state: str
+    text: str
+
+
+def link_line(item: dict[str, Any]) -> LinkLine:
+    """One link as upload's list gives it."""
+    state, uses = str(item["state"]), int(item["uses"])
+    until = f"until {_moment(item['expires_at'])} UTC" if state == "active" else state
+    parts = [until, "password" if item["has_password"] else "", f"used {uses} time{'' if uses == 1 else 's'}"]
+    return LinkLine(str(item["id"]), str(item["url"]), state, " · ".join(part for part in parts if part))
+
+
+def _moment(at: str | None) -> str:
+    return datetime.fromisoformat(at).strftime("%-d %b, %H:%M") if at else ""
 
 
 @dataclass(frozen=True, slots=True)

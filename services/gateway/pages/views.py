@@ -25,6 +25,7 @@ _ASSETS = {
     "stowage.css": "text/css",
     "stowage.js": "text/javascript",
     "tus.js": "text/javascript",
+    "copy.js": "text/javascript",
     "mark.svg": "image/svg+xml",
     "harbour.svg": "image/svg+xml",
 }

@@ -100,22 +100,6 @@
     return problem.message;
   }
 
-  // Where a server does not take files in pieces, they go as the form would send them.
-  function sendWhole(file, row) {
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      request.open("POST", "/api/storage/upload");
-      request.setRequestHeader("X-CSRF-Token", token.value);
-      request.setRequestHeader("X-File-Size", String(file.size));
-      request.upload.onprogress = (event) => { if (event.total) row.progress(event.loaded / event.total); };
-      request.onloadend = () => (request.status === 201 ? resolve() : reject(new Resumable.Refused(request)));
-      const body = new FormData();
-      body.append("category", form.elements.category.value);
-      body.append("file", file);
-      request.send(body);
-    });
-  }
-
   const begun = new Map(); // rows of uploads that wait for their file, by key
 
   async function send({ file, row }) {
@@ -125,11 +109,7 @@
     begun.delete(upload.key);
     row.offer("Cancel", () => { upload.cancel(); row.remove(); });
     try {
-      await upload.run().catch((problem) => {
-        if (upload.address || ![404, 405].includes(problem.status)) throw problem;
-        row.offer(null);
-        return sendWhole(file, row);
-      });
+      await upload.run();
       row.done();
       refreshFiles();
     } catch (problem) {

@@ -47,8 +47,6 @@ globalThis.Resumable = (() => {
   }
 
   return class Resumable {
-    static Refused = Refused;
-
     // `token.value` is the page's form token, `token.renew()` fetches another: they live for hours, uploads for days.
     constructor(file, category, { space, token, onprogress, onwait }) {
       Object.assign(this, { file, category, token, onprogress, onwait });
