@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
@@ -80,7 +81,13 @@ class AzureStore:
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         marker = ""
         while True:
-            query = {"restype": "container", "comp": "list", "prefix": prefix, "maxresults": "1000", "marker": marker}
+            query = {
+                "restype": "container",
+                "comp": "list",
+                "prefix": prefix,
+                "maxresults": str(rules.LISTED),
+                "marker": marker,
+            }
             page = parse_xml(await self._ask("GET", query=query))
             for entry in page.iter("Blob"):
                 properties = entry.find("Properties")

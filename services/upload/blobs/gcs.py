@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
+from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
@@ -126,7 +127,7 @@ class GcsStore:
             answer.expect(200, 204)
 
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
-        query = {"prefix": prefix, "maxResults": "1000", "fields": "items(name,size,updated),nextPageToken"}
+        query = {"prefix": prefix, "maxResults": str(rules.LISTED), "fields": "items(name,size,updated),nextPageToken"}
         while True:
             page = _json(await self._ask("GET", "/o", query))
             for entry in page.get("items", ()):

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
 
+from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.parts import MIB, STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
@@ -75,7 +76,7 @@ class S3Store:
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         token = None
         while True:
-            query = {"list-type": "2", "prefix": prefix, "max-keys": "1000"}
+            query = {"list-type": "2", "prefix": prefix, "max-keys": str(rules.LISTED)}
             page = parse_xml(
                 await self._ask("GET", query=query | ({} if token is None else {"continuation-token": token}))
             )
