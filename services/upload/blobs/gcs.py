@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
@@ -127,7 +126,7 @@ class GcsStore:
             answer.expect(200, 204)
 
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
-        query = {"prefix": prefix, "maxResults": str(rules.LISTED), "fields": "items(name,size,updated),nextPageToken"}
+        query = {"prefix": prefix, "fields": "items(name,size,updated),nextPageToken"}
         while True:
             page = _json(await self._ask("GET", "/o", query))
             for entry in page.get("items", ()):
@@ -245,7 +244,7 @@ class GcsStore:
         self, method: str, where: str = "", query: Mapping[str, str] | None = None, *, body: Body | None = None
     ) -> Answer:
         headers = {} if body is None else {"Content-Type": "application/json"}
-        return await self._wire.ask(Request(method, self._url(where, query), headers, body))
+        return await self._wire.ask(Request(method, self._url(where, query), headers, body, thinks=method == "POST"))
 
     def _url(self, where: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self._endpoint}/storage/v1/b/{quote(self._bucket)}{where}"

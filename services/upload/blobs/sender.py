@@ -43,6 +43,10 @@ class PartsWriter:
         self._placing: asyncio.Task[None] | None = None
         self._placed: str | None = None
 
+    def aim(self, path: str) -> None:
+        if not self._begun:
+            self._path = path
+
     async def write(self, chunk: bytes) -> None:
         self._buffer.append(chunk)
         self._buffered += len(chunk)

@@ -1,6 +1,7 @@
 """A file in a multipart form, as browsers send it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -58,10 +59,16 @@ class FormUpload:
     async def _stream(self, body: AsyncIterator[bytes]) -> None:
         async for chunk in body:
             for piece in self._form.feed(chunk):
+                if not self._incoming.received:
+                    self._aim()
                 await self._incoming.write(piece, self._expected())
             await self._incoming.space.prolong()
         if not self._form.complete:
             raise ClientGone
+
+    def _aim(self) -> None:
+        with contextlib.suppress(InvalidUpload):  # a field that is missing may come after the file
+            self._incoming.aim(self._placement())
 
     def _expected(self) -> int | None:
         if self._announced.length is None:
