@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
@@ -64,7 +65,9 @@ class AzureStore:
         return Found(path, int(headers["Content-Length"]), modified)
 
     async def copy(self, source: str, target: str) -> None:
-        answer = await self._ask("PUT", target, headers={"x-ms-copy-source": self._url(source)}, body=Memory(b""))
+        answer = await self._ask(
+            "PUT", target, headers={"x-ms-copy-source": self._url(source)}, body=Memory(b""), thinks=True
+        )
         status = answer.expect(201, 202).headers.get("x-ms-copy-status", "success")
         while status == "pending":  # for a large blob Azure goes on by itself
             await asyncio.sleep(0.2)
@@ -80,7 +83,13 @@ class AzureStore:
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         marker = ""
         while True:
-            query = {"restype": "container", "comp": "list", "prefix": prefix, "maxresults": "1000", "marker": marker}
+            query = {
+                "restype": "container",
+                "comp": "list",
+                "prefix": prefix,
+                "maxresults": str(rules.LISTED),
+                "marker": marker,
+            }
             page = parse_xml(await self._ask("GET", query=query))
             for entry in page.iter("Blob"):
                 properties = entry.find("Properties")
@@ -146,7 +155,9 @@ class AzureStore:
             SubElement(root, "Latest").text = part.tag
         headers = {"If-None-Match": "*", "x-ms-meta-upload": str(upload)}
         body = Memory(tostring(root, encoding="utf-8", xml_declaration=True))
-        answer = await self._ask("PUT", parted.key, query={"comp": "blocklist"}, headers=headers, body=body)
+        answer = await self._ask(
+            "PUT", parted.key, query={"comp": "blocklist"}, headers=headers, body=body, thinks=True
+        )
         await self._must_be(parted.key, upload, answer)
         if parted.key != path:
             await self.copy(parted.key, path)
@@ -194,8 +205,9 @@ class AzureStore:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         once: bool = False,
+        thinks: bool = False,
     ) -> Answer:
-        return await self._wire.ask(Request(method, self._url(path, query), headers or {}, body), once=once)
+        return await self._wire.ask(Request(method, self._url(path, query), headers or {}, body, thinks), once=once)
 
     def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self._container}/{quote(path)}" if path else self._container

@@ -126,7 +126,7 @@ class GcsStore:
             answer.expect(200, 204)
 
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
-        query = {"prefix": prefix, "maxResults": "1000", "fields": "items(name,size,updated),nextPageToken"}
+        query = {"prefix": prefix, "fields": "items(name,size,updated),nextPageToken"}
         while True:
             page = _json(await self._ask("GET", "/o", query))
             for entry in page.get("items", ()):
@@ -244,7 +244,7 @@ class GcsStore:
         self, method: str, where: str = "", query: Mapping[str, str] | None = None, *, body: Body | None = None
     ) -> Answer:
         headers = {} if body is None else {"Content-Type": "application/json"}
-        return await self._wire.ask(Request(method, self._url(where, query), headers, body))
+        return await self._wire.ask(Request(method, self._url(where, query), headers, body, thinks=method == "POST"))
 
     def _url(self, where: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self._endpoint}/storage/v1/b/{quote(self._bucket)}{where}"

@@ -185,6 +185,9 @@ class LocalWriter:
         self._placed: str | None = None
         store._writers.add(self)  # noqa: SLF001 - its own store
 
+    def aim(self, path: str) -> None:
+        """A move costs nothing here."""
+
     async def write(self, chunk: bytes) -> None:
         self._buffer.append(chunk)
         self._buffered += len(chunk)

@@ -1,5 +1,6 @@
 """Blobs in a bucket of an S3 server: minio's SDK signs, aiohttp carries."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,15 +12,16 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
 
+from services.upload.blobs import parts as rules
 from services.upload.blobs.digest import Digest
-from services.upload.blobs.parts import MIB, STAGING, Part, Parted, Progress, staged
+from services.upload.blobs.parts import MIB, PARTS, STAGING, Part, Parted, Progress, staged
 from services.upload.blobs.sender import PartsWriter
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire, parse_xml
 
-COPIED_AT_ONCE = 5 * 1024 * MIB  # bytes S3 copies in one request
-COPIED_PART = 1024 * MIB
+COPIED_AT_ONCE = 256 * MIB  # bytes the store copies in one request; S3 would take 5 GiB, and be silent for minutes
+COPYING = 4  # such requests under way
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
@@ -64,7 +66,7 @@ class S3Store:
         if found.size > COPIED_AT_ONCE:
             await self._copy_parts(source, target, found.size)
             return
-        answer = await self._ask("PUT", target, headers={"x-amz-copy-source": self._source(source)})
+        answer = await self._ask("PUT", target, headers={"x-amz-copy-source": self._source(source)}, thinks=True)
         _whole(answer)
 
     async def delete(self, path: str) -> None:
@@ -75,7 +77,7 @@ class S3Store:
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         token = None
         while True:
-            query = {"list-type": "2", "prefix": prefix, "max-keys": "1000"}
+            query = {"list-type": "2", "prefix": prefix, "max-keys": str(rules.LISTED)}
             page = parse_xml(
                 await self._ask("GET", query=query | ({} if token is None else {"continuation-token": token}))
             )
@@ -177,10 +179,12 @@ class S3Store:
             query={"uploadId": parted.handle},
             headers={"If-None-Match": "*", "Content-Type": "application/xml"},
             body=Memory(tostring(root)),
+            thinks=True,
         )
         if answer.status in {404, 409, 412}:
             # Done already, and the answer was lost; or the path is somebody else's.
             await self._must_be(parted.key, upload, answer)
+            await self._abort(parted.key, parted.handle)
         else:
             _whole(answer)
 
@@ -210,19 +214,26 @@ class S3Store:
             marker = {"key-marker": _text(page, "NextKeyMarker"), "upload-id-marker": _text(page, "NextUploadIdMarker")}
 
     async def _copy_parts(self, source: str, target: str, size: int) -> None:
-        upload = upload_of(target) or UUID(int=0)
-        parted, tags = await self.begin(upload, target), []
+        upload, whole = upload_of(target) or UUID(int=0), max(COPIED_AT_ONCE, -(-size // PARTS))
+        parted, slots = await self.begin(upload, target), asyncio.Semaphore(COPYING)
+
+        async def copy(number: int) -> str:
+            start = (number - 1) * whole
+            span = f"bytes={start}-{min(start + whole, size) - 1}"
+            headers = {"x-amz-copy-source": self._source(source), "x-amz-copy-source-range": span}
+            query = {"partNumber": str(number), "uploadId": parted.handle}
+            async with slots:
+                answer = await self._ask("PUT", target, query=query, headers=headers, thinks=True)
+            return _text(_whole(answer), "ETag").strip('"')
+
+        copied = False
         try:
-            for number, start in enumerate(range(0, size, COPIED_PART), 1):
-                span = f"bytes={start}-{min(start + COPIED_PART, size) - 1}"
-                headers = {"x-amz-copy-source": self._source(source), "x-amz-copy-source-range": span}
-                query = {"partNumber": str(number), "uploadId": parted.handle}
-                answer = await self._ask("PUT", target, query=query, headers=headers)
-                tags.append(_text(_whole(answer), "ETag").strip('"'))
+            tags = await asyncio.gather(*map(copy, range(1, -(-size // whole) + 1)))
             await self._complete(upload, parted, tags)
-        except BaseException:
-            await self._abort(parted.key, parted.handle)
-            raise
+            copied = True
+        finally:
+            if not copied:
+                await self._abort(parted.key, parted.handle)
 
     async def _ask(
         self,
@@ -233,8 +244,9 @@ class S3Store:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         once: bool = False,
+        thinks: bool = False,
     ) -> Answer:
-        return await self._wire.ask(Request(method, self._url(path, query), headers or {}, body), once=once)
+        return await self._wire.ask(Request(method, self._url(path, query), headers or {}, body, thinks), once=once)
 
     def _url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         url = f"{self._bucket}/{quote(path)}" if path else self._bucket

@@ -30,6 +30,7 @@ class PartsWriter:
         self._path = path
         self._safe = safe or Progress()
         self._saved = safe is not None  # there may be tails
+        self._tried = False  # there may be parts, even if nobody told us how they are called
         self._fetched = self._safe.tail == 0
         self._buffer: list[bytes] = []
         self._buffered = 0
@@ -41,6 +42,10 @@ class PartsWriter:
         self._sends: set[asyncio.Task[None]] = set()
         self._placing: asyncio.Task[None] | None = None
         self._placed: str | None = None
+
+    def aim(self, path: str) -> None:
+        if not self._begun:
+            self._path = path
 
     async def write(self, chunk: bytes) -> None:
         self._buffer.append(chunk)
@@ -95,7 +100,7 @@ class PartsWriter:
     async def abort(self) -> None:
         await self._stop()
         parted = await self._parted()
-        if parted is not None or self._saved:
+        if parted is not None or self._saved or self._tried:
             await self._store.discard(self._upload, self._path, parted)
         if self._placed is not None:
             await self._store.delete(self._placed)
@@ -176,6 +181,7 @@ class PartsWriter:
         if self._count >= PARTS:
             raise StoreFull
         if not self._begun:
+            self._tried = True
             self._opening = asyncio.ensure_future(self._store.begin(self._upload, self._path))
         parted = await self._parted()
         assert parted is not None  # noqa: S101 - begun just above at the latest

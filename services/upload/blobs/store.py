@@ -56,6 +56,10 @@ def upload_of(path: str) -> UUID | None:
 class BlobWriter(Protocol):
     """One upload's bytes, at most a few MiB of them in memory. Raises StoreUnavailable, StoreFull."""
 
+    def aim(self, path: str) -> None:
+        """Where the blob is likely to go, as far as it is known before the first byte; another place costs a copy."""
+        ...
+
     async def write(self, chunk: bytes) -> None: ...
 
     async def checkpoint(self) -> dict[str, Any]:

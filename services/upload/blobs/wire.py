@@ -23,6 +23,7 @@ REFUSED = frozenset({401, 403, 405, 413, 423, 507})  # to a write: read-only, ov
 CONNECTIONS = 64
 PIECE = 512 * 1024  # bytes of a download held at a time
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts
+THINKING = 120.0  # seconds a store may say nothing while it copies or joins
 LATELY = 5.0  # seconds
 ANSWER = 16 * 1024 * 1024  # bytes an answer that is no blob may have
 
@@ -50,12 +51,13 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`url` is encoded and not signed yet."""
+    """`url` is encoded and not signed yet. `thinks`: the store has to move bytes itself before it can answer."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
+    thinks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,12 @@ class Wire:
         RETRIES.labels(self._backend).inc()
 
     async def _attempt(self, request: Request, patience: Patience) -> Answer:
-        async with asyncio.timeout(self._idle) as limit:
+        idle = max(self._idle, THINKING) if request.thinks else self._idle
+        async with asyncio.timeout(idle) as limit:
             repeated = patience.attempts > 1
 
             def moved() -> None:
-                limit.reschedule(asyncio.get_running_loop().time() + self._idle)
+                limit.reschedule(asyncio.get_running_loop().time() + idle)
                 if not repeated:  # sending the same bytes again gets nobody further
                     patience.renew()
 
@@ -214,8 +217,10 @@ class Wire:
         if request.body is not None:
             headers["Content-Length"] = str(request.body.size)
             data = _watched(request.body, moved) if request.body.size else b""
+        idle = THINKING if request.thinks else self._idle
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._idle, sock_read=idle)
         async with self._connected().request(
-            request.method, URL(url, encoded=True), headers=headers, data=data, allow_redirects=False
+            request.method, URL(url, encoded=True), headers=headers, data=data, allow_redirects=False, timeout=timeout
         ) as response:
             yield response
 
@@ -223,7 +228,6 @@ class Wire:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=10),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._idle, sock_read=self._idle),
                 auto_decompress=False,
                 skip_auto_headers=("Accept-Encoding", "Content-Type"),
             )

@@ -1,6 +1,7 @@
 """A file in a multipart form, as browsers send it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
@@ -70,12 +71,19 @@ class FormUpload:
             raise ClientGone
 
     async def _take(self, piece: bytes) -> None:
-        if isinstance(self._incoming, Incoming) and self._incoming.received == 0 and self._strips():
-            self._incoming = Stripped(self._incoming)
+        if isinstance(self._incoming, Incoming) and self._incoming.received == 0:
+            if self._strips():
+                self._incoming = Stripped(self._incoming)
+            else:
+                self._aim(self._incoming)
         await self._incoming.write(piece, self._expected())
 
     def _strips(self) -> bool:
         return read_flag(self._form.text("strip_location"))
+
+    def _aim(self, incoming: Incoming) -> None:
+        with contextlib.suppress(InvalidUpload):  # a field that is missing may come after the file
+            incoming.aim(self._placement())
 
     def _expected(self) -> int | None:
         if self._announced.length is None:

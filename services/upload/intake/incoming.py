@@ -43,6 +43,10 @@ class Incoming:
         self._digest = digest
         self._terms = terms
 
+    def aim(self, placement: Placement) -> None:
+        """What is known of the file's place before its first byte spares some stores a copy."""
+        self.writer.aim(placement.path(self._sender.tenant, self.id))
+
     async def write(self, piece: bytes, expected: int | None = None) -> None:
         """`expected`: bytes the file is likely to have in all. Raises FileTooLarge, QuotaExceeded."""
         received = self.received + len(piece)

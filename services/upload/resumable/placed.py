@@ -12,6 +12,9 @@ class PlacedBlob:
         self._store = store
         self._path: str | None = None
 
+    def aim(self, path: str) -> None:
+        """It has its place."""
+
     async def write(self, chunk: bytes) -> None:  # noqa: ARG002 - none is expected
         raise AssertionError("the blob is whole")
 

@@ -13,7 +13,7 @@ from services.upload.blobs.places import read_place
 from services.upload.blobs.store import BlobStore
 from tests.fixtures.stores import KINDS, ObjectServer, told
 
-SECONDS = 3.0  # how long a store that fails is asked again
+SECONDS = 30.0  # how long a store that fails is asked again
 
 
 @dataclass
@@ -51,13 +51,15 @@ async def store(place: Place) -> BlobStore:
     return await place.open()
 
 
-def maker(kind: str, server: ObjectServer, spool: Path, url: str | None = None) -> Callable[[], BlobStore]:
+def maker(
+    kind: str, server: ObjectServer, spool: Path, url: str | None = None, seconds: float = SECONDS
+) -> Callable[[], BlobStore]:
     """Stores on a new bucket; `url` where it is reached, if not straight."""
     bucket = f"test-{uuid4().hex[:12]}"
 
     def make() -> BlobStore:
         names = {name.removeprefix(f"{kind}_"): value for name, value in told(kind, server, bucket, url).items()}
         del names["storage_backend"]
-        return open_store(read_place({"backend": kind, **names}), spool / "spool", SECONDS)
+        return open_store(read_place({"backend": kind, **names}), spool / "spool", seconds)
 
     return make
