@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--folder", default=str(ROOT), help="whose files to upload (default: this project)")
     db = command("db", _db, "Look after the databases.")
     db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers")
+    job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
+    job.add_argument("action", choices=("list", "run"))
+    job.add_argument("name", nargs="?", help="which one to run")
     return parser
 
 
@@ -196,6 +199,19 @@ def _db(arguments: argparse.Namespace) -> int:
         for problem in found:
             print(f"  {problem}")
     return 1 if any(problems.values()) else 0
+
+
+def _job(arguments: argparse.Namespace) -> int:
+    name = [arguments.name] if arguments.name else []
+    return _beside(Home(arguments.home), "services.upload.jobs", [arguments.action, *name])
+
+
+def _beside(home: Home, module: str, words: list[str]) -> int:
+    """A command of the storage service in a process of its own, told what the running worker was told."""
+    from deploy.local.parts import running_environment
+
+    told = running_environment(home, running_state(home), "upload")
+    return subprocess.run([sys.executable, "-m", module, *words], env=told, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

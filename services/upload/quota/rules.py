@@ -1,7 +1,7 @@
 """What may be stored. Pure: a frozen state, a command, the next state. No clock, no session.
 
 Always: used + reserved ≤ limit after an admission, whatever came before. A limit lowered below what is stored
-deletes nothing; it refuses until enough has gone. Images of a month are admitted by the same commands, the same way.
+deletes nothing, and neither does an import that was allowed over it; both refuse until enough has gone. Images of a month are admitted by the same commands, the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,11 +69,13 @@ class Settle:
     """The bytes are safe: the reservation becomes a file of `size` bytes.
 
     `freed`: bytes of the file it takes the place of, which go at the same moment; None where it is a new file.
+    `force`: it lies there already, so it counts even where it does not fit (an import that was allowed to).
     """
 
     id: UUID
     size: int
     freed: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
     before = held.size if held else 0
     change = command.size - (command.freed or 0)
     # A reservation that expired is not refused where the file still fits.
-    if change > before and not state.fits(change - before):
+    if change > before and not command.force and not state.fits(change - before):
         return Outcome("bytes", state, held)
     state = _released(state, held)
     if held is not None and held.month is not None:

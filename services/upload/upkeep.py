@@ -1,0 +1,56 @@
+"""Everything the worker does by itself, built once; also for one job asked for at the command line."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from services.upload.blobs.garbage import Garbage
+from services.upload.blobs.locations import Locations
+from services.upload.blobs.open import open_locations
+from services.upload.entitlements.service import EntitlementService
+from services.upload.findings.missing import Missing
+from services.upload.findings.orphans import Orphans
+from services.upload.jobs.registry import Job, Registry
+from services.upload.quota.expiry import Expiry
+from services.upload.quota.service import AccountService
+from services.upload.quota.writer import AccountWriter
+from services.upload.settings import Settings
+from shared.db import Database
+from shared.http import ServiceClient
+from shared.outbox import Wake
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    database: Database
+    locations: Locations
+    entitlements: EntitlementService
+    accounts: AccountService
+    jobs: Registry
+
+
+@asynccontextmanager
+async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
+    """With the worker's role, which sees every tenant."""
+    name = settings.service_name
+    database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    entitlements = EntitlementService(database, billing)
+    accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
+    locations = open_locations(settings)
+    async with database, billing:
+        jobs = Registry(database, _jobs(settings, database, locations, accounts))
+        yield Upkeep(database, locations, entitlements, accounts, jobs)
+        await locations.close()
+
+
+def _jobs(settings: Settings, database: Database, locations: Locations, accounts: AccountService) -> list[Job]:
+    orphans = Orphans(
+        database, locations, settled_after=settings.reservation_seconds * 2, grace=settings.orphan_seconds
+    )
+    return [
+        Job("garbage", 1, Garbage(database, locations).run, "removes the bytes of deleted files"),
+        Job("reservations", 5, Expiry(database).run, "gives back space held for uploads that died"),
+        Job("orphans", 600, orphans.run, "drops abandoned uploads; notes objects without a file, later removes them"),
+        Job("missing", 3600, Missing(database, locations).run, "looks for files whose object is gone"),
+    ]
