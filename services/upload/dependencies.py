@@ -6,11 +6,14 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.upload.cleanup.service import CleanupService
 from services.upload.files.service import FileService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
+from services.upload.overview.service import OverviewService
 from services.upload.quota.service import AccountService
+from shared.errors import DomainError
 from shared.http import CurrentTenant
 
 
@@ -21,6 +24,8 @@ class UploadServices:
     files: FileService
     links: LinkService
     proof: ProofService
+    cleanup: CleanupService
+    overview: OverviewService
     idle_seconds: float
 
 
@@ -32,5 +37,11 @@ async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 
+async def _manager(principal: CurrentTenant) -> None:
+    if not principal.manages:
+        raise DomainError("manager_required", 403, "Only owners and admins of the team may do this.")
+
+
 Services = Annotated[UploadServices, Depends(_services)]
 Tenant = Annotated[UUID, Depends(_tenant)]
+MANAGERS = Depends(_manager)

@@ -7,6 +7,8 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from services.upload.blobs.open import open_locations
+from services.upload.cleanup import routes as cleanup
+from services.upload.cleanup.service import CleanupService
 from services.upload.dependencies import UploadServices
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files import routes as files
@@ -18,6 +20,8 @@ from services.upload.ledger import routes as ledger
 from services.upload.ledger.service import ProofService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
+from services.upload.overview import routes as overview
+from services.upload.overview.service import OverviewService
 from services.upload.quota import routes as quota
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
@@ -55,10 +59,11 @@ def create(settings: Settings) -> FastAPI:
             yield
             await locations.close()
 
+    user = [cleanup.router, overview.router]
     app = create_app(
         settings,
         title="Stowage upload",
-        routers=[quota.router, files.router, links.router, ledger.router, outbox_router(database, [FILES])],
+        routers=[quota.router, files.router, links.router, ledger.router, *user, outbox_router(database, [FILES])],
         lifespan=lifespan,
         checks={"database": database.ping, "store": locations.check},
     )
@@ -68,6 +73,8 @@ def create(settings: Settings) -> FastAPI:
         files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
+        cleanup=CleanupService(database, accounts),
+        overview=OverviewService(database, accounts),
         idle_seconds=settings.idle_seconds,
     )
     return app

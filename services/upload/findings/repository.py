@@ -39,7 +39,7 @@ _OWNED = """
 # Uploads, exports, and copies on their way to another store, all of which may take longer than a reservation lives.
 _BUSY = """
     SELECT id FROM reservation WHERE id = ANY($1::uuid[])
-    UNION SELECT id FROM export WHERE id = ANY($1::uuid[]) AND status IN ('running', 'verifying')
+    UNION SELECT upload_id FROM export WHERE upload_id = ANY($1::uuid[]) AND status = 'running'
     UNION SELECT id FROM stored_file WHERE id = ANY($1::uuid[])
       AND EXISTS (SELECT FROM job_run WHERE name = 'relocation' AND ended_at IS NULL)
 """

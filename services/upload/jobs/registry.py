@@ -18,7 +18,7 @@ from shared.ids import new_id
 log = logging.getLogger(__name__)
 
 RUNS = Counter("stowage_upload_job_runs_total", "Runs of a job", ["job", "outcome"])
-SECONDS = Counter("stowage_upload_job_seconds", "Seconds spent in a job", ["job"])
+SECONDS = Counter("stowage_upload_job_seconds_total", "Seconds spent in a job", ["job"])
 SUCCESS = Gauge("stowage_upload_job_last_success_seconds", "When a job last succeeded, since the epoch", ["job"])
 
 Result = dict[str, Any] | None

@@ -1,7 +1,8 @@
 """What may be stored. Pure: a frozen state, a command, the next state. No clock, no session.
 
 Always: used + reserved ≤ limit after an admission, whatever came before. A limit lowered below what is stored
-deletes nothing, and neither does an import that was allowed over it; both refuse until enough has gone. Images of a month are admitted by the same commands, the same way.
+deletes nothing, and neither does an import that was allowed over it; both refuse until enough has gone. Images of a
+month are admitted by the same commands, the same way.
 """
 
 from collections.abc import Mapping, Sequence

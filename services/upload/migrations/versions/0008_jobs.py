@@ -113,11 +113,12 @@ def _exports() -> None:
             bytes_total bigint NOT NULL DEFAULT 0,
             files_done bigint NOT NULL DEFAULT 0,
             bytes_done bigint NOT NULL DEFAULT 0,
+            upload_id uuid,
             written bigint NOT NULL DEFAULT 0,
             resume jsonb,
             size bigint,
-            sha256 text,
             attempts int NOT NULL DEFAULT 0,
+            due_at timestamptz NOT NULL DEFAULT now(),
             error text
         )
         """
@@ -137,7 +138,6 @@ def _exports() -> None:
             at bigint,
             size bigint,
             crc bigint,
-            sha256 text,
             problem text,
             PRIMARY KEY (export_id, number)
         )
