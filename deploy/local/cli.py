@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--folder", default=str(ROOT), help="whose files to upload (default: this project)")
     db = command("db", _db, "Look after the databases.")
     db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers")
+    export = command("export", _export, "Check an archive that was exported; needs no running stack.")
+    export.add_argument("action", choices=("verify",))
+    export.add_argument("file", help="the ZIP")
     job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
     job.add_argument("action", choices=("list", "run"))
     job.add_argument("name", nargs="?", help="which one to run")
@@ -199,6 +202,12 @@ def _db(arguments: argparse.Namespace) -> int:
         for problem in found:
             print(f"  {problem}")
     return 1 if any(problems.values()) else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from services.upload.exports.verify import main as verify
+
+    return verify([arguments.file])
 
 
 def _job(arguments: argparse.Namespace) -> int:

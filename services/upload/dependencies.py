@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.upload.cleanup.service import CleanupService
+from services.upload.exports.service import ExportService
 from services.upload.files.service import FileService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
@@ -26,6 +27,7 @@ class UploadServices:
     proof: ProofService
     cleanup: CleanupService
     overview: OverviewService
+    exports: ExportService
     idle_seconds: float
 
 

@@ -11,6 +11,8 @@ from services.upload.cleanup import routes as cleanup
 from services.upload.cleanup.service import CleanupService
 from services.upload.dependencies import UploadServices
 from services.upload.entitlements.service import EntitlementService
+from services.upload.exports import routes as exports
+from services.upload.exports.service import ExportService
 from services.upload.files import routes as files
 from services.upload.files.service import FileService
 from services.upload.intake.acceptance import Acceptance
@@ -59,7 +61,7 @@ def create(settings: Settings) -> FastAPI:
             yield
             await locations.close()
 
-    user = [cleanup.router, overview.router]
+    user = [cleanup.router, overview.router, exports.router]
     app = create_app(
         settings,
         title="Stowage upload",
@@ -75,6 +77,7 @@ def create(settings: Settings) -> FastAPI:
         proof=ProofService(database, locations),
         cleanup=CleanupService(database, accounts),
         overview=OverviewService(database, accounts),
+        exports=ExportService(database, accounts, locations),
         idle_seconds=settings.idle_seconds,
     )
     return app

@@ -8,6 +8,7 @@ from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.service import EntitlementService
+from services.upload.exports.making import ExportMaker
 from services.upload.findings.missing import Missing
 from services.upload.findings.orphans import Orphans
 from services.upload.jobs.registry import Job, Registry
@@ -52,5 +53,6 @@ def _jobs(settings: Settings, database: Database, locations: Locations, accounts
         Job("garbage", 1, Garbage(database, locations).run, "removes the bytes of deleted files"),
         Job("reservations", 5, Expiry(database).run, "gives back space held for uploads that died"),
         Job("orphans", 600, orphans.run, "drops abandoned uploads; notes objects without a file, later removes them"),
+        Job("exports", 2, ExportMaker(database, locations).run, "makes exports, takes them away after 7 days"),
         Job("missing", 3600, Missing(database, locations).run, "looks for files whose object is gone"),
     ]

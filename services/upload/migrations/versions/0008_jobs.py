@@ -106,6 +106,7 @@ def _exports() -> None:
             requested_by uuid,
             created_at timestamptz NOT NULL DEFAULT now(),
             ended_at timestamptz,
+            started_at timestamptz,
             expires_at timestamptz,
             location text,
             position bigint,
