@@ -37,8 +37,8 @@ class ExportMaker:
                 if not running:
                     break
                 await asyncio.wait(running.values(), timeout=1, return_when=asyncio.FIRST_COMPLETED)
-                for key in [key for key, task in running.items() if task.done()]:
-                    ended.append(running.pop(key).result())
+                done = [key for key, task in running.items() if task.done()]
+                ended += [running.pop(key).result() for key in done]
         finally:
             for task in running.values():
                 task.cancel()

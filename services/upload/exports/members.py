@@ -110,7 +110,7 @@ class Members:
                 rows = await repository.list_transactions(
                     connection, self._export["tenant_id"], seq, self._export["position"], PAGE
                 )
-            yield b"".join(orjson.dumps(dict(row)) + b"\n" for row in rows)
+            yield b"".join(orjson.dumps(dict(row), default=str) + b"\n" for row in rows)
             seq = rows[-1]["seq"]
 
     async def _manifest(self, own: int) -> AsyncIterator[bytes]:

@@ -75,7 +75,7 @@ _PLACED = """
 _RESTART = """
     WITH again AS (
         UPDATE export_entry SET at = NULL, size = NULL, crc = NULL,
-            problem = CASE WHEN number = ANY($4::bigint[]) THEN 'damaged' WHEN problem = 'missing' THEN NULL ELSE problem END
+            problem = CASE WHEN number = ANY($4::bigint[]) THEN 'damaged' ELSE nullif(problem, 'missing') END
         WHERE export_id = $1
     )
     UPDATE export SET status = 'running', upload_id = $2, written = 0, resume = NULL, files_done = 0, bytes_done = 0,

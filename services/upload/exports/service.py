@@ -62,7 +62,7 @@ class ExportService:
         if found["status"] == "expired":
             raise DomainError("export_expired", 410, "The export is not kept any more; ask for a new one.")
         if found["status"] not in ("ready", "incomplete"):
-            raise DomainError("export_not_ready", 409, "The export is not ready.", status=found["status"])
+            raise DomainError("export_not_ready", 409, "The export is not ready.", export_status=found["status"])
         return found
 
     async def open(self, export: Any, start: int, length: int) -> AsyncIterator[bytes]:

@@ -76,7 +76,7 @@ def _check(archive: zipfile.ZipFile, line: dict[str, Any]) -> int:
 
 
 def _follow(archive: zipfile.ZipFile, position: int) -> int:
-    """Hash = sha256(previous hash ‖ "seq\\nid\\ntype\\ntime\\nbody"), from 32 zero bytes on."""
+    r"""Each hash = sha256(previous hash ‖ "seq\nid\ntype\ntime\nbody"), from 32 zero bytes on."""
     previous, seq = bytes(32), 0
     for line in _lines(archive, TRANSACTIONS):
         seq += 1

@@ -116,7 +116,7 @@ async def test_a_choice_of_it(service: Upload, upkeep: Upkeep, tmp_path: Path) -
         assert archive.namelist()[:-3] == ["files/documents/note.txt"]
 
 
-async def test_a_download_that_broke_off_goes_on(service: Upload, upkeep: Upkeep, tmp_path: Path) -> None:
+async def test_a_download_that_broke_off_goes_on(service: Upload, upkeep: Upkeep) -> None:
     ada = service.customer()
     await store(ada, b"content" * 1000)
     export = await ask(ada)
@@ -295,9 +295,7 @@ async def test_it_is_kept_for_a_week(service: Upload, upkeep: Upkeep, tmp_path: 
     assert (await query(service.dsn.superuser, "SELECT count(*) FROM export_entry"))[0][0] == 0
 
 
-async def test_a_store_that_is_away_is_asked_again(
-    service: Upload, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_store_that_is_away_is_asked_again(service: Upload, upkeep: Upkeep, tmp_path: Path) -> None:
     ada = service.customer()
     await store(ada, b"content")
     export = await ask(ada)
@@ -360,10 +358,10 @@ async def test_thousands_of_small_files(service: Upload, upkeep: Upkeep, tmp_pat
         (blobs / f"{file_id}.txt").write_bytes(content)
     await query(
         service.dsn.superuser,
-        "INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, created_at) "
-        "SELECT id, $1, 'customers/' || $1 || '/' || id || '.txt', 'same name.txt', size, 'text/plain', 'document', "
+        "INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, "
+        "created_at) SELECT id, $1::text::uuid, 'customers/' || $1::text || '/' || id || '.txt', 'same name.txt', size, 'text/plain', 'document', "
         "'documents', sha256, now() FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS t(id, size, sha256)",
-        ada.tenant,
+        str(ada.tenant),
         [file_id for file_id, _ in files],
         [len(content) for _, content in files],
         [hashlib.sha256(content).hexdigest() for _, content in files],
