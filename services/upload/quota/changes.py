@@ -17,16 +17,11 @@ class Change:
     """A command and what has to be written with it.
 
     A settlement brings its `file`. With `replaces` it takes that file's place and id; with `exclusive` it takes the
-<<<<<<< HEAD
     place of whatever file has its category, folder and name by then; what the reservations `takes` hold is its own.
-    An alteration brings either the file's new `values`, or `trash`: the moment it is to be purged, None to restore it.
-=======
-    place of whatever file has its category, folder and name by then. An alteration brings either the file's new
-    `values`, or `trash`: the moment it is to be purged, None to restore it; or `place`, when its bytes have been
-    copied to another location and path.
+    An alteration brings either the file's new `values`, or `trash`: the moment it is to be purged, None to restore it;
+    or `place`, when its bytes have been copied to another location and path.
 
     `given`: files, and columns as JSON that they must still have; otherwise nothing is done and `missing` is said.
->>>>>>> 2c7ea69 (Jobs have names, a lock, metrics and a history; objects without a row and rows without an object are noted)
     """
 
     command: Command

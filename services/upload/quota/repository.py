@@ -127,12 +127,8 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     state = State(row["limit_bytes"], row["used"], row["reserved"], row["files"], row["images_month"])
     known = Known(state, Head(row["seq"], row["head_hash"]), row["versions_kept"])
     files = [change.command.id for change in changes if isinstance(change.command, Delete | Alter)]
-<<<<<<< HEAD
     uploads = [u for change in changes if not isinstance(change.command, Delete | Alter) for u in _uploads(change)]
-=======
-    uploads = [change.command.id for change in changes if not isinstance(change.command, Delete | Alter)]
     files += [given for change in changes for given in change.given]
->>>>>>> 2c7ea69 (Jobs have names, a lock, metrics and a history; objects without a row and rows without an object are noted)
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
     for found in await connection.fetch(_KNOWN, uploads, files, keys):
