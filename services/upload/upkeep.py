@@ -40,12 +40,12 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
     locations = open_locations(settings)
     async with database, billing:
-        jobs = Registry(database, _jobs(settings, database, locations, accounts))
+        jobs = Registry(database, _jobs(settings, database, locations))
         yield Upkeep(database, locations, entitlements, accounts, jobs)
         await locations.close()
 
 
-def _jobs(settings: Settings, database: Database, locations: Locations, accounts: AccountService) -> list[Job]:
+def _jobs(settings: Settings, database: Database, locations: Locations) -> list[Job]:
     orphans = Orphans(
         database, locations, settled_after=settings.reservation_seconds * 2, grace=settings.orphan_seconds
     )

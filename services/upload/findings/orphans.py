@@ -49,6 +49,9 @@ class Orphans:
     async def _drop_leftovers(self, name: str) -> int:
         """Uploads begun in the store and never placed: staged files, blocks, parts."""
         store, dropped, page = self._locations[name], 0, []
+        async with self._database.transaction() as connection:
+            if await repository.is_relocating(connection):
+                return 0
         async for leftover in store.leftovers(time.time() - self._settled_after):
             page.append(leftover)
             if len(page) == PAGE:

@@ -36,13 +36,12 @@ _OWNED = """
     SELECT path FROM stored_file WHERE location = $1 AND path = ANY($2::text[])
     UNION SELECT path FROM blob_garbage WHERE location = $1 AND path = ANY($2::text[])
 """
-# Uploads, exports, and copies on their way to another store, all of which may take longer than a reservation lives.
+# Uploads and exports; the latter may take longer than a reservation lives.
 _BUSY = """
     SELECT id FROM reservation WHERE id = ANY($1::uuid[])
     UNION SELECT upload_id FROM export WHERE upload_id = ANY($1::uuid[]) AND status = 'running'
-    UNION SELECT id FROM stored_file WHERE id = ANY($1::uuid[])
-      AND EXISTS (SELECT FROM job_run WHERE name = 'relocation' AND ended_at IS NULL)
 """
+_RELOCATING = "SELECT EXISTS (SELECT FROM job_run WHERE name = 'relocation' AND ended_at IS NULL)"
 _PAGE = """
     SELECT id, tenant_id, location, path, size FROM stored_file WHERE id > $1 ORDER BY id LIMIT $2
 """
@@ -85,6 +84,11 @@ async def owned(connection: Any, location: str, paths: Sequence[str]) -> set[str
 
 async def busy(connection: Any, uploads: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(_BUSY, list(uploads))}
+
+
+async def is_relocating(connection: Any) -> bool:
+    """Copies on their way to another store belong to nobody yet."""
+    return bool(await connection.fetchval(_RELOCATING))
 
 
 async def list_files(connection: Any, after: UUID, limit: int) -> list[Any]:
