@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.upload.cleanup.service import CleanupService
+from services.upload.erasure.service import ErasureService
 from services.upload.exports.service import ExportService
 from services.upload.files.service import FileService
 from services.upload.intake.intake import Intake
@@ -28,6 +29,7 @@ class UploadServices:
     cleanup: CleanupService
     overview: OverviewService
     exports: ExportService
+    erasure: ErasureService
     idle_seconds: float
 
 

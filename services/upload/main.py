@@ -11,6 +11,8 @@ from services.upload.cleanup import routes as cleanup
 from services.upload.cleanup.service import CleanupService
 from services.upload.dependencies import UploadServices
 from services.upload.entitlements.service import EntitlementService
+from services.upload.erasure import routes as erasure
+from services.upload.erasure.service import ErasureService
 from services.upload.exports import routes as exports
 from services.upload.exports.service import ExportService
 from services.upload.files import routes as files
@@ -61,7 +63,7 @@ def create(settings: Settings) -> FastAPI:
             yield
             await locations.close()
 
-    user = [cleanup.router, overview.router, exports.router]
+    user = [cleanup.router, overview.router, exports.router, erasure.router]
     app = create_app(
         settings,
         title="Stowage upload",
@@ -77,6 +79,7 @@ def create(settings: Settings) -> FastAPI:
         proof=ProofService(database, locations),
         cleanup=CleanupService(database, accounts),
         overview=OverviewService(database, accounts),
+        erasure=ErasureService(database, accounts, settings.signing_secrets),
         exports=ExportService(database, accounts, locations),
         idle_seconds=settings.idle_seconds,
     )

@@ -8,6 +8,7 @@ from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.open import open_locations
 from services.upload.entitlements.service import EntitlementService
+from services.upload.erasure.erasing import Eraser
 from services.upload.exports.making import ExportMaker
 from services.upload.findings.missing import Missing
 from services.upload.findings.orphans import Orphans
@@ -16,6 +17,7 @@ from services.upload.quota.expiry import Expiry
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
 from services.upload.settings import Settings
+from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient
 from shared.outbox import Wake
@@ -40,19 +42,21 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
     locations = open_locations(settings)
     async with database, billing:
-        jobs = Registry(database, _jobs(settings, database, locations))
+        jobs = Registry(database, _jobs(settings, database, locations, accounts))
         yield Upkeep(database, locations, entitlements, accounts, jobs)
         await locations.close()
 
 
-def _jobs(settings: Settings, database: Database, locations: Locations) -> list[Job]:
+def _jobs(settings: Settings, database: Database, locations: Locations, accounts: AccountService) -> list[Job]:
     orphans = Orphans(
         database, locations, settled_after=settings.reservation_seconds * 2, grace=settings.orphan_seconds
     )
+    eraser = Eraser(database, locations, accounts, settings.signing_secrets[0], SystemClock())
     return [
         Job("garbage", 1, Garbage(database, locations).run, "removes the bytes of deleted files"),
         Job("reservations", 5, Expiry(database).run, "gives back space held for uploads that died"),
         Job("orphans", 600, orphans.run, "drops abandoned uploads; notes objects without a file, later removes them"),
         Job("exports", 2, ExportMaker(database, locations).run, "makes exports, takes them away after 7 days"),
+        Job("erasures", 10, eraser.run, "erases tenants and certifies it"),
         Job("missing", 3600, Missing(database, locations).run, "looks for files whose object is gone"),
     ]

@@ -17,8 +17,10 @@ class TenantUnknown(LookupError):
     """No account yet: its entitlements have to be asked for first."""
 
 
+# An erased tenant stores nothing any more.
 _LOCK = """
-    SELECT limit_bytes, used, reserved, files, seq, head_hash, images_month, versions_kept
+    SELECT CASE WHEN deleted_at IS NULL THEN limit_bytes ELSE -1 END AS limit_bytes, used, reserved, files, seq,
+        head_hash, images_month, versions_kept
     FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE
 """
 

@@ -156,8 +156,9 @@ def _erasures() -> None:
             status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'done')),
             requested_by uuid,
             requested_at timestamptz NOT NULL DEFAULT now(),
+            from_seq bigint NOT NULL,
             ended_at timestamptz,
-            removed jsonb NOT NULL DEFAULT '{"files": 0, "bytes": 0, "hashes": ""}',
+            removed jsonb NOT NULL DEFAULT '{"files": 0, "bytes": 0, "hashes": null}',
             certificate text,
             signature text,
             error text

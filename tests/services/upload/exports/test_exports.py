@@ -358,10 +358,11 @@ async def test_thousands_of_small_files(service: Upload, upkeep: Upkeep, tmp_pat
         (blobs / f"{file_id}.txt").write_bytes(content)
     await query(
         service.dsn.superuser,
-        "INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, "
-        "created_at) "
-        "SELECT id, $1::text::uuid, 'customers/' || $1::text || '/' || id || '.txt', 'same name.txt', size, 'text/plain', 'document', "
-        "'documents', sha256, now() FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS t(id, size, sha256)",
+        "INSERT INTO stored_file "
+        "(id, tenant_id, path, name, size, content_type, file_type, category, sha256, created_at) "
+        "SELECT id, $1::text::uuid, 'customers/' || $1::text || '/' || id || '.txt', 'same name.txt', size, "
+        "'text/plain', 'document', 'documents', sha256, now() "
+        "FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS t(id, size, sha256)",
         str(ada.tenant),
         [file_id for file_id, _ in files],
         [len(content) for _, content in files],
