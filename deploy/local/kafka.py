@@ -24,7 +24,7 @@ JAVA_OPTIONS = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 GROUPS = {
     "files.v1": ["usage"],
     "entitlements.v1": ["upload", "usage"],
-    "tenants.v1": ["billing"],
+    "tenants.v1": ["billing", "upload"],
     "alerts.v1": ["gateway"],
     "billing.v1": ["gateway"],
 }

@@ -46,6 +46,11 @@ class SessionEnded(DomainError):
         self.headers = _CHALLENGE
 
 
+class OriginNotAllowed(DomainError):
+    def __init__(self) -> None:
+        super().__init__("origin_not_allowed", 403, "Pages of this origin may not use the API from a browser.")
+
+
 class TenantNotFound(DomainError):
     """Unknown, or somebody else's: the caller cannot tell which."""
 

@@ -12,6 +12,7 @@ from services.gateway.accounts.passwords import Passwords
 from services.gateway.accounts.routes import router as me_router
 from services.gateway.accounts.service import Accounts
 from services.gateway.dependencies import GatewayParts
+from services.gateway.door.cors import Cors
 from services.gateway.door.door import Door
 from services.gateway.events.hub import Hub
 from services.gateway.events.routes import router as events_router
@@ -102,7 +103,7 @@ def create(settings: Settings) -> ASGIApp:
         trusted_proxies=settings.trusted_proxies,
         client_seconds=settings.client_seconds,
     )
-    return LingeringClose(door)
+    return LingeringClose(Cors(door, settings.origins))
 
 
 def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Pool]) -> FastAPI:

@@ -1,7 +1,13 @@
+import re
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import field_validator
+
 from shared.settings import ServiceSettings
+
+# Scheme, host and port as a browser writes them: nothing behind, not even a slash.
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?|\*")
 
 
 class Settings(ServiceSettings):
@@ -28,6 +34,9 @@ class Settings(ServiceSettings):
     # How many proxies of one's own stand before the gateway: that many entries of X-Forwarded-For are believed.
     trusted_proxies: int = 0
 
+    # Origins whose pages may use the API, separated by commas; `*` for all others, without cookies.
+    cors_origins: str = ""
+
     address_rate: float = 2_000
     address_burst: float = 4_000
     tenant_rate: float = 2_000
@@ -41,3 +50,14 @@ class Settings(ServiceSettings):
     progress_seconds: float = 60  # for a service to take or give the next bytes
     client_seconds: float = 30  # for a client's next bytes of a body
     streams_per_user: int = 8  # open event streams
+
+    @property
+    def origins(self) -> list[str]:
+        return [part.strip() for part in self.cors_origins.split(",") if part.strip()]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        if any(part.strip() and not _ORIGIN.fullmatch(part.strip()) for part in value.split(",")):
+            raise ValueError("wanted: https://host or https://host:port, several separated by commas, or *")
+        return value

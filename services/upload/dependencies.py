@@ -14,7 +14,10 @@ from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.links.service import LinkService
 from services.upload.overview.service import OverviewService
+from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
+from services.upload.raw.service import RawService
+from services.upload.resumable.wiring import Resumable
 from shared.errors import DomainError
 from shared.http import CurrentTenant
 
@@ -23,6 +26,7 @@ from shared.http import CurrentTenant
 class UploadServices:
     accounts: AccountService
     intake: Intake
+    resumable: Resumable
     files: FileService
     links: LinkService
     proof: ProofService
@@ -30,6 +34,8 @@ class UploadServices:
     overview: OverviewService
     exports: ExportService
     erasure: ErasureService
+    raw: RawService
+    preflight: PreflightService
     idle_seconds: float
 
 

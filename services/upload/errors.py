@@ -26,6 +26,14 @@ class TypeNotAllowed(DomainError):
         super().__init__("type_not_allowed", 415, f"Files of type {media_type} are not accepted.")
 
 
+class TypeMismatch(DomainError):
+    """The content is something that hides behind what the sender says."""
+
+    def __init__(self, declared: str, found: str) -> None:
+        detail = f"Said to be {declared}, but the content is {found}."
+        super().__init__("type_mismatch", 415, detail, declared=declared, found=found)
+
+
 class InvalidUpload(DomainError):
     """The form itself is wrong: no file, two files, a bad name, an unknown category …"""
 
@@ -45,6 +53,13 @@ class FileNotFound(DomainError):
         super().__init__("file_not_found", 404, "There is no such file.")
 
 
+class PreconditionFailed(DomainError):
+    """`If-Match` names what the file was, not what it is; or `If-None-Match` wants no file where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("precondition_failed", 412, "The file has changed since it was read.")
+
+
 class LinkRefused(DomainError):
     def __init__(self, code: str) -> None:
         detail = "The link has expired." if code == "link_expired" else "The link is not valid."
@@ -54,6 +69,13 @@ class LinkRefused(DomainError):
 class EntitlementsUnknown(DomainError):
     def __init__(self) -> None:
         super().__init__("entitlements_unknown", 503, "What this tenant may store is not known just now; try again.")
+
+
+class TenantGone(DomainError):
+    """What it stored can still be read and deleted, until it is erased."""
+
+    def __init__(self) -> None:
+        super().__init__("tenant_deleted", 403, "This team was deleted: nothing more can be stored.")
 
 
 class ReservationLost(DomainError):

@@ -26,9 +26,16 @@ from services.upload.links import routes as links
 from services.upload.links.service import LinkService
 from services.upload.overview import routes as overview
 from services.upload.overview.service import OverviewService
+from services.upload.preflight import routes as preflight
+from services.upload.preflight.plans import Plans
+from services.upload.preflight.service import PreflightService
 from services.upload.quota import routes as quota
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.raw import routes as raw
+from services.upload.raw.service import RawService
+from services.upload.resumable import routes as resumable
+from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
 from services.upload.wiring import FILES, load_categories
 from shared.clock import SystemClock
@@ -56,10 +63,12 @@ def create(settings: Settings) -> FastAPI:
     )
 
     acceptance = Acceptance(accounts, policy, clock)
+    intake = Intake(accounts, entitlements, acceptance, locations, policy)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
+            await locations.open()
             yield
             await locations.close()
 
@@ -67,13 +76,32 @@ def create(settings: Settings) -> FastAPI:
     app = create_app(
         settings,
         title="Stowage upload",
-        routers=[quota.router, files.router, links.router, ledger.router, *user, outbox_router(database, [FILES])],
+        routers=[
+            quota.router,
+            files.router,
+            raw.router,
+            preflight.router,
+            resumable.router,
+            links.router,
+            ledger.router,
+            *user,
+            outbox_router(database, [FILES]),
+        ],
         lifespan=lifespan,
         checks={"database": database.ping, "store": locations.check},
     )
     app.state.services = UploadServices(
         accounts=accounts,
-        intake=Intake(accounts, entitlements, acceptance, locations, policy),
+        intake=intake,
+        resumable=Resumable.build(
+            database,
+            accounts,
+            intake,
+            locations,
+            clock,
+            base_url=settings.base_url,
+            lifetime=timedelta(seconds=settings.resumable_seconds),
+        ),
         files=FileService(database, accounts, locations),
         links=LinkService(settings.base_url, settings.signing_secrets, clock),
         proof=ProofService(database, locations),
@@ -81,6 +109,8 @@ def create(settings: Settings) -> FastAPI:
         overview=OverviewService(database, accounts),
         erasure=ErasureService(database, accounts, settings.signing_secrets),
         exports=ExportService(database, accounts, locations),
+        raw=RawService(database, intake),
+        preflight=PreflightService(accounts, intake, Plans(billing)),
         idle_seconds=settings.idle_seconds,
     )
     return app

@@ -16,6 +16,7 @@ from services.upload.jobs.registry import Job, Registry
 from services.upload.quota.expiry import Expiry
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.settings import Settings
 from shared.clock import SystemClock
 from shared.db import Database
@@ -42,6 +43,7 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
     locations = open_locations(settings)
     async with database, billing:
+        await locations.open()
         jobs = Registry(database, _jobs(settings, database, locations, accounts))
         yield Upkeep(database, locations, entitlements, accounts, jobs)
         await locations.close()
@@ -51,10 +53,12 @@ def _jobs(settings: Settings, database: Database, locations: Locations, accounts
     orphans = Orphans(
         database, locations, settled_after=settings.reservation_seconds * 2, grace=settings.orphan_seconds
     )
-    eraser = Eraser(database, locations, accounts, settings.signing_secrets[0], SystemClock())
+    uploads = ResumableExpiry(database, locations)
+    eraser = Eraser(database, locations, accounts, uploads, settings.signing_secrets[0], SystemClock())
     return [
         Job("garbage", 1, Garbage(database, locations).run, "removes the bytes of deleted files"),
         Job("reservations", 5, Expiry(database).run, "gives back space held for uploads that died"),
+        Job("uploads", 5, uploads.run, "removes uploads in pieces nobody went on with"),
         Job("orphans", 600, orphans.run, "drops abandoned uploads; notes objects without a file, later removes them"),
         Job("exports", 2, ExportMaker(database, locations).run, "makes exports, takes them away after 7 days"),
         Job("erasures", 10, eraser.run, "erases tenants and certifies it"),

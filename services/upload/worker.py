@@ -1,15 +1,17 @@
-"""The ledger's relay, plans as they change, tasks of files and the jobs: `python -m services.upload.worker`."""
+"""The ledger's relay, news of plans and tenants, tasks of files, and the jobs: `python -m services.upload.worker`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.settings import Settings
 from services.upload.tasks.runner import Handler, TaskRunner
+from services.upload.tenants.handlers import on_tenants
 from services.upload.upkeep import open_upkeep
 from services.upload.wiring import FILES
 from shared import faults
-from shared.kafka import EventConsumer, Topic
+from shared.kafka import EventConsumer, Record, Topic
 from shared.outbox import Relay
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
@@ -25,10 +27,10 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         )
         consumer = EventConsumer(
             group=name,
-            topics={"entitlements.v1": Topic(compacted=True)},
+            topics={"entitlements.v1": Topic(compacted=True), "tenants.v1": Topic(compacted=True)},
             database=database,
             bootstrap=settings.kafka_bootstrap,
-            apply=on_entitlements,
+            apply=_apply,
         )
         handlers: dict[str, Handler] = {}
         runner = TaskRunner(database, handlers, concurrency=settings.task_concurrency)
@@ -37,6 +39,11 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             jobs=[*upkeep.jobs.periodic(), Job("tasks", 10, runner.measure)],
             checks={"database": database.ping, "consumer": consumer.check},
         )
+
+
+async def _apply(connection: Any, records: Sequence[Record]) -> None:
+    await on_tenants(connection, records)
+    await on_entitlements(connection, records)
 
 
 async def _after_send() -> None:

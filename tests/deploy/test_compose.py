@@ -21,7 +21,7 @@ from shared.settings import ServiceSettings, load
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "docker"
 COMPOSE = ROOT / "docker-compose.yml"
-PUBLISHED = {"gateway", "payments", "mail", "jaeger", "grafana"}
+PUBLISHED = {"gateway", "payments", "store", "mail", "jaeger", "grafana"}
 STANDS_FOR = {"console": {"jaeger", "mail"}, "postgres": {"postgres"}, "payments": {"payments"}, "kafka": {"kafka"}}
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -130,7 +130,7 @@ def test_every_database_role_is_one_of_its_own_service(stack: Stack) -> None:
 
 def test_addresses_inside_name_a_service_and_the_port_it_listens_on(stack: Stack) -> None:
     ports = {name: stack.environment(name)["PORT"] for name in [*ours(stack), "payments"]}
-    ports |= {"otel": "4318", "kafka": "9092", "mail": "1025"}
+    ports |= {"otel": "4318", "kafka": "9092", "mail": "1025", "store": "7070"}
     for service in [*ours(stack), "payments", "migrations"]:
         for name, value in stack.environment(service).items():
             found = re.fullmatch(r"(?:\w+://)?([a-z]+):(\d+)", value)
@@ -260,12 +260,12 @@ def test_prometheus_asks_every_process(stack: Stack) -> None:
 
 def test_the_manual_knows_every_setting_and_every_metric() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text()
-    named = set(re.findall(r"`([A-Z_]+)`", manual))
+    named = set(re.findall(r"`([A-Z0-9_]+)`", manual))
     for service in SERVICES:
         assert {name.upper() for name in settings_of(f"services.{service}.main").model_fields} <= named, service
     source = "".join(file.read_text() for part in ("services", "shared") for file in (ROOT / part).rglob("*.py"))
     metrics = set(re.findall(r"""(?:Counter|Gauge|Histogram|Summary)\(\s*"(\w+)\"""", source))
-    assert metrics == set(re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting)\b", manual))
+    assert metrics == set(re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready)\b", manual))
 
 
 def test_what_the_environment_file_may_set_is_in_the_manual(stack: Stack) -> None:

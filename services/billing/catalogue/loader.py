@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -39,6 +39,29 @@ class Price(BaseModel):
         return self
 
 
+Count = Annotated[int, Field(ge=0)]
+MediaType = Annotated[str, Field(pattern=r"^[a-z]+/(\*|[a-z0-9][a-z0-9.+-]*)$")]
+
+
+class Rights(Entitlements):
+    """Entitlements as a plan may grant them: nothing below nothing, and media types that a file can have.
+
+    An empty list of types would sell storage that takes nothing in.
+    """
+
+    storage_bytes: Count | None
+    traffic_bytes_month: Count | None
+    images_month: Count | None
+    teams: Count | None
+    members: Count | None
+    projects: Count | None
+    cpu: Annotated[float, Field(ge=0)] | None
+    memory_bytes: Count | None
+    max_file_bytes: Count | None
+    allowed_types: Annotated[tuple[MediaType, ...], Field(min_length=1)] | None = None
+    trash_days: int = Field(default=0, ge=0, le=3650)
+
+
 class Plan(BaseModel):
     """What a team gets, and for how much; no price is free. A subscription keeps the version it bought."""
 
@@ -49,7 +72,7 @@ class Plan(BaseModel):
     name: str = Field(min_length=1, max_length=64)
     default: bool = False
     price: Price | None = None
-    entitlements: Entitlements
+    entitlements: Rights
 
     @property
     def digest(self) -> str:
@@ -90,7 +113,7 @@ def read(path: Path) -> Plan:
         raise CatalogueError(f"{path.name}{line}: not YAML: {getattr(error, 'problem', error)}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][-1]) if first["loc"] else ""
+        name = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str)), "")
         raise CatalogueError(f"{path.name}{_line_of(text, name)}: {name or 'plan'}: {first['msg']}") from error
 
 

@@ -10,6 +10,7 @@ from services.gateway.errors import ClientSlow, ServiceTimeout, ServiceUnreachab
 from services.gateway.identity.passes import Passes
 from services.gateway.proxy.errors import ClientTooSlow, UpstreamTimeout, UpstreamUnreachable
 from services.gateway.proxy.forward import Forwarder, Request
+from services.gateway.proxy.routing import takes_password
 from shared.errors import DomainError
 from shared.security.internal import HEADER
 from shared.telemetry import span, traceparent_of
@@ -34,6 +35,8 @@ class Carrier:
             }
             if (traceparent := traceparent_of(current)) is not None:
                 own[b"traceparent"] = traceparent.encode()
+            if (password := _password(arrival)) is not None:
+                own[b"authorization"] = password
             try:
                 request = Request(arrival.method, target, arrival.headers, arrival.length, own)
                 status = await _forward(self._forwarders[service], request, arrival)
@@ -43,6 +46,13 @@ class Carrier:
                 raise
             current.set_attribute("http.response.status_code", status)
         CARRIED.labels(service, f"{status // 100}xx").inc()
+
+
+def _password(arrival: Arrival) -> bytes | None:
+    """A link's. Credentials of people, which are bearer tokens, stay at the door."""
+    said = arrival.header(b"authorization") or ""
+    basic = said.partition(" ")[0].lower() == "basic"
+    return said.encode("latin-1") if basic and takes_password(arrival.path) else None
 
 
 async def _forward(forwarder: Forwarder, request: Request, arrival: Arrival) -> int:

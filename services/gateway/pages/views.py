@@ -24,6 +24,7 @@ SHOWN_NOTIFICATIONS = 8
 _ASSETS = {
     "stowage.css": "text/css",
     "stowage.js": "text/javascript",
+    "tus.js": "text/javascript",
     "mark.svg": "image/svg+xml",
     "harbour.svg": "image/svg+xml",
 }
@@ -56,8 +57,8 @@ async def storage(request: Request, caller: Caller, parts: Parts, principal: Cur
     )
 
 
-@router.get("/app/files")
-async def files(request: Request, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
+@router.get("/app/recent")
+async def recent_files(request: Request, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
     """The list alone, for the page's script."""
     if caller.account is None:
         return RedirectResponse("/", 303)

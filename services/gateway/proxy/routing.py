@@ -13,6 +13,8 @@ _PREFIXES = {
     "/api/invoices": "billing",
 }
 
+_TUS = "/api/storage/uploads"
+
 SERVICES = ("upload", "usage", "billing")
 
 
@@ -24,7 +26,18 @@ def service_of(path: str) -> str | None:
 
 
 def is_open(method: str, path: str) -> bool:
-    """Routes of services that are let through with an anonymous principal."""
+    """Routes of services that are let through with an anonymous principal: they are the same for everybody, or carry
+    their permission in themselves.
+    """
     if method in ("GET", "HEAD"):
         return path == "/api/plans" or path.startswith("/api/storage/signed/")
+    if method == "PUT":
+        return path.startswith("/api/storage/direct/")
+    if method == "OPTIONS":
+        return path == _TUS or path.startswith(f"{_TUS}/")  # what the server can do
     return method == "POST" and path == "/api/payments/callback"
+
+
+def takes_password(path: str) -> bool:
+    """Links to files may have one; it comes by Basic authentication and is for the service to check."""
+    return path.startswith("/api/storage/signed/")

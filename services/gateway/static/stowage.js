@@ -41,7 +41,7 @@
   let waiting = null;
   function refreshFiles() {
     clearTimeout(waiting);
-    waiting = setTimeout(() => refresh("file-list", "/app/files"), 250);
+    waiting = setTimeout(() => refresh("file-list", "/app/recent"), 250);
   }
 
   function listen() {
@@ -60,48 +60,82 @@
     source.addEventListener("notification", () => refresh("notes", "/app/notifications"));
   }
 
-  function line(file) {
+  function line(name) {
     const item = Object.assign(document.createElement("li"), { className: "busy" });
-    const name = Object.assign(document.createElement("span"), { className: "name", textContent: file.name });
+    const label = Object.assign(document.createElement("span"), { className: "name", textContent: name });
     const state = Object.assign(document.createElement("span"), { className: "state", textContent: "waiting" });
     const bar = Object.assign(document.createElement("progress"), { max: 100, value: 0 });
-    bar.setAttribute("aria-label", `Upload of ${file.name}`);
-    item.append(name, state, bar);
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "plain", hidden: true });
+    bar.setAttribute("aria-label", `Upload of ${name}`);
+    item.append(label, state, button, bar);
     transfers.append(item);
+    const say = (kind, text) => { item.className = kind; if (state.textContent !== text) state.textContent = text; };
     return {
-      progress(part) { bar.value = part * 100; state.textContent = `${Math.floor(part * 100)} %`; },
-      done() { item.className = ""; bar.value = 100; state.textContent = "stored"; setTimeout(() => item.remove(), 4000); },
-      fail(text) { item.className = "failed"; state.textContent = text; },
+      progress(part) { bar.value = part * 100; say("busy", `${Math.floor(part * 100)} %`); },
+      wait() { say("busy", "waiting for the connection"); },
+      begun(part) { bar.value = part * 100; say("begun", `${Math.floor(part * 100)} % is stored. Choose the file again to go on.`); },
+      done() { say("", "stored"); bar.value = 100; this.offer(null); setTimeout(() => item.remove(), 4000); },
+      fail(text) { say("failed", text); },
+      remove() { item.remove(); },
+      offer(text, action) {
+        button.hidden = !text;
+        button.textContent = text || "";
+        button.setAttribute("aria-label", `${text} upload of ${name}`);
+        button.onclick = action || null;
+      },
     };
   }
 
-  function reason(request) {
-    try {
-      const problem = JSON.parse(request.responseText);
-      if (problem.code === "quota_exceeded") return "Does not fit: upgrade your plan or delete files.";
-      return problem.detail || "The upload was refused.";
-    } catch {
-      return "The upload did not arrive. Try again.";
-    }
+  const token = {
+    value: csrf,
+    async renew() {
+      const page = new DOMParser().parseFromString(await (await fetch("/app")).text(), "text/html");
+      this.value = page.querySelector("meta[name=csrf]")?.content || this.value;
+    },
+  };
+
+  function reason(problem) {
+    if (problem.code === "quota_exceeded") return "Does not fit: upgrade your plan or delete files.";
+    if (problem.status === 401) return "Your session has ended. Log in and choose the file again to go on.";
+    return problem.message;
   }
 
-  function send(file) {
-    const row = line(file);
-    return new Promise((resolve) => {
+  // Where a server does not take files in pieces, they go as the form would send them.
+  function sendWhole(file, row) {
+    return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", "/api/storage/upload");
-      request.setRequestHeader("X-CSRF-Token", csrf);
+      request.setRequestHeader("X-CSRF-Token", token.value);
       request.setRequestHeader("X-File-Size", String(file.size));
-      request.upload.addEventListener("progress", (event) => { if (event.total) row.progress(event.loaded / event.total); });
-      request.addEventListener("loadend", () => {
-        if (request.status === 201) { row.done(); refreshFiles(); } else row.fail(reason(request));
-        resolve();
-      });
+      request.upload.onprogress = (event) => { if (event.total) row.progress(event.loaded / event.total); };
+      request.onloadend = () => (request.status === 201 ? resolve() : reject(new Resumable.Refused(request)));
       const body = new FormData();
       body.append("category", form.elements.category.value);
       body.append("file", file);
       request.send(body);
     });
+  }
+
+  const begun = new Map(); // rows of uploads that wait for their file, by key
+
+  async function send({ file, row }) {
+    const hooks = { space: form.dataset.space, token, onprogress: row.progress, onwait: row.wait };
+    const upload = new Resumable(file, form.elements.category.value, hooks);
+    begun.get(upload.key)?.remove();
+    begun.delete(upload.key);
+    row.offer("Cancel", () => { upload.cancel(); row.remove(); });
+    try {
+      await upload.run().catch((problem) => {
+        if (upload.address || ![404, 405].includes(problem.status)) throw problem;
+        row.offer(null);
+        return sendWhole(file, row);
+      });
+      row.done();
+      refreshFiles();
+    } catch (problem) {
+      row.fail(reason(problem));
+      row.offer("Try again", () => { row.remove(); take([file]); });
+    }
   }
 
   // Two at a time: enough to keep a line busy, few enough to see them move.
@@ -115,8 +149,22 @@
   }
 
   function take(files) {
-    queue.push(...files);
+    queue.push(...Array.from(files, (file) => ({ file, row: line(file.name) })));
     next();
+  }
+
+  // What a reload, a crash or another day has left half done.
+  async function showBegun() {
+    for (const [key, { address, name, size }] of Resumable.unfinished(form.dataset.space)) {
+      const found = await fetch(address, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } }).catch(() => null);
+      const offset = Number(found?.headers.get("Upload-Offset") ?? size);
+      if (found && (found.status === 404 || found.status === 410 || (found.ok && offset === size))) Resumable.forget(key);
+      if (!found?.ok || offset === size) continue;
+      const row = line(name);
+      row.begun(offset / size);
+      row.offer("Discard", () => { Resumable.discard(key, address, token); row.remove(); });
+      begun.set(key, row);
+    }
   }
 
   form.elements.file.multiple = true;
@@ -131,5 +179,6 @@
       if (kind === "drop") take([...event.dataTransfer.files].filter((file) => file.size || file.type));
     });
   }
+  showBegun();
   listen();
 })();

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import errno
+import fcntl
 import itertools
-import logging
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from services.upload.blobs.digest import Digest
-from services.upload.blobs.store import Found, Leftover, StoreFull, StoreUnavailable
-
-log = logging.getLogger(__name__)
+from services.upload.blobs.disk import explained, write_all
+from services.upload.blobs.store import Found, Leftover, Occupied
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
 SHARED = 16 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
@@ -24,7 +23,6 @@ LEAST = 64 * 1024  # bytes handed to the disk together when there are very many
 AHEAD = 8 * BUFFER  # bytes that may wait in memory for the disk
 BATCH = 1000  # entries of a listing fetched in one trip to a thread
 READ = 512 * 1024  # bytes of a download held at a time
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 T = TypeVar("T")
 
@@ -113,20 +111,25 @@ class LocalStore:
     async def close(self) -> None:
         self._pool.shutdown(wait=False)
 
+    async def open(self) -> None:
+        """The folders are there since the beginning."""
+
     async def check(self) -> None:
         await self.run(lambda: os.utime(self._staging))
 
     async def run(self, work: Callable[[], T]) -> T:
         """In a thread. Raises FileNotFoundError, StoreFull, StoreUnavailable."""
-        with _explained():
+        with explained():
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def put(self, staged: Path, path: str) -> None:
         """Moves a synced file to its place and syncs the folders that changed."""
         target = self._path(path)
         made = self._make_folders(target.parent)
-        # Never over another blob: a path is one upload's.
-        os.link(staged, target)
+        try:
+            os.link(staged, target)
+        except FileExistsError:
+            raise Occupied from None
         staged.unlink()
         for folder in (target.parent, *made):
             _sync_folder(folder)
@@ -172,6 +175,7 @@ class LocalWriter:
         self._digest = digest
         self._file: int | None = None
         self._resumes = resumes is not None
+        self._unsynced = False  # the staged file's name is not on the disk yet
         self._size = resumes or 0
         self._sent = self._size  # bytes the disk was told to begin with
         self._buffer: list[bytes] = []
@@ -203,7 +207,11 @@ class LocalWriter:
     async def place(self, path: str) -> None:
         chunks = self._take()
         self._placed = path  # said first: half a placement must be undone too
-        await self._store.run(lambda: self._place(chunks, path))
+        try:
+            await self._store.run(lambda: self._place(chunks, path))
+        except Occupied:
+            self._placed = None
+            raise
 
     async def suspend(self) -> None:
         with contextlib.suppress(OSError):
@@ -218,8 +226,9 @@ class LocalWriter:
     async def _drained(self) -> list[bytes]:
         """Waits for what is being written; returns what has not been handed to the disk."""
         if self._writing is not None:
-            with _explained():
-                await self._writing
+            with explained():
+                # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
+                await asyncio.shield(self._writing)
             self._writing = None
         return self._take()
 
@@ -248,21 +257,21 @@ class LocalWriter:
             self._sent = self._size
         if self._file is None:
             self._file = self._open()
-        left = [memoryview(chunk) for chunk in chunks if chunk]
-        while left:
-            written = os.writev(self._file, left[:512])
-            while left and written >= len(left[0]):
-                written -= len(left.pop(0))
-            if left and written:
-                left[0] = left[0][written:]
+        write_all(self._file, chunks)
 
     def _open(self) -> int:
+        self._unsynced = self._size == 0
         if not self._resumes:
             return os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Nothing need be there yet: the first bytes may have been lost with their process.
         create = 0 if self._size else os.O_CREAT
-        file = os.open(self._staged, os.O_WRONLY | os.O_CLOEXEC | create, 0o600)
         try:
+            file = os.open(self._staged, os.O_WRONLY | os.O_CLOEXEC | create, 0o600)
+        except FileNotFoundError:
+            raise OSError(errno.EIO, "the staged file is gone") from None
+        try:
+            # One process at a time, and the dead let go by themselves.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(file).st_size < self._size:
                 raise OSError(errno.EIO, "the staged file is shorter than what was safe")
             # What was written after the last checkpoint was promised to nobody.
@@ -274,14 +283,13 @@ class LocalWriter:
         return file
 
     def _save(self, chunks: list[bytes]) -> None:
-        created = self._file is None and not self._resumes
         self._put(chunks)
-        if self._file is None:
-            return
+        assert self._file is not None  # noqa: S101 - putting opened it
         os.fdatasync(self._file)
         self._sent = self._size
-        if created:
+        if self._unsynced:
             _sync_folder(self._staged.parent)
+            self._unsynced = False
 
     def _place(self, chunks: list[bytes], path: str) -> None:
         self._append(chunks)
@@ -300,18 +308,6 @@ class LocalWriter:
         self._staged.unlink(missing_ok=True)
         if self._placed is not None:
             self._store._path(self._placed).unlink(missing_ok=True)  # noqa: SLF001 - its own store
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """A disk's troubles in the words of a store."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        log.error("the disk refuses: %s", error)
-        raise (StoreFull() if error.errno in FULL else StoreUnavailable()) from error
 
 
 def _sync_folder(folder: Path) -> None:

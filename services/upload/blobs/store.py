@@ -16,6 +16,10 @@ class StoreUnavailable(DomainError):
         super().__init__("store_unavailable", 503, "The object store does not answer just now; try again.")
 
 
+class Occupied(StoreUnavailable):
+    """Another upload's blob has the path: it is never written over, and not this upload's to remove."""
+
+
 class StoreFull(DomainError):
     """The store has no room, or may not be written."""
 
@@ -41,6 +45,14 @@ class Leftover:
     size: int
 
 
+def upload_of(path: str) -> UUID | None:
+    """Whose blob, staged object or part it is: the last word of a path says it up to its first dot."""
+    try:
+        return UUID(path.rsplit("/", 1)[-1].split(".", maxsplit=1)[0])
+    except ValueError:
+        return None
+
+
 class BlobWriter(Protocol):
     """One upload's bytes, at most a few MiB of them in memory. Raises StoreUnavailable, StoreFull."""
 
@@ -55,7 +67,7 @@ class BlobWriter(Protocol):
         ...
 
     async def place(self, path: str) -> None:
-        """Makes the blob durable and visible under its path, all at once."""
+        """Makes the blob durable and visible under its path, all at once. Raises Occupied."""
         ...
 
     async def suspend(self) -> None:
@@ -103,6 +115,10 @@ class BlobStore(Protocol):
         ...
 
     async def drop(self, leftover: Leftover) -> None: ...
+
+    async def open(self) -> None:
+        """Once, before anything else: makes the bucket, the folder, where it is missing."""
+        ...
 
     async def check(self) -> None:
         """Raises when the store cannot be written."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.upload.entitlements.terms import Terms
 from services.upload.errors import EntitlementsUnknown
+from services.upload.tenants import repository as tenants
 from shared.db import Database
 from shared.errors import UpstreamError
 from shared.events import Entitlements, EntitlementsChanged
@@ -31,7 +32,7 @@ REMEMBERED = 10_000  # tenants
 FRESH = 1.0  # seconds an answer may be repeated
 
 _TERMS = """
-    SELECT plan, max_file_bytes, allowed_types, images_month, trash_days, versions_kept, timezone, location
+    SELECT plan, max_file_bytes, allowed_types, images_month, trash_days, versions_kept, timezone, location, deleted_at
     FROM tenant_storage WHERE tenant_id = $1
 """
 
@@ -91,6 +92,7 @@ class EntitlementService:
             versions_kept=row["versions_kept"],
             timezone=row["timezone"],
             location=row["location"],
+            deleted=row["deleted_at"] is not None,
         )
 
 
@@ -106,4 +108,6 @@ async def upsert(connection: Any, events: list[EntitlementsChanged]) -> None:
         {**e.entitlements.model_dump(mode="json"), "tenant_id": str(e.tenant_id), "plan": e.plan, "version": e.version}
         for e in ordered
     ]
+    await tenants.lock(connection, sorted(newest))
     await connection.execute(_UPSERT, rows)
+    await tenants.spread(connection, sorted(newest))

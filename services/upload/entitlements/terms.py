@@ -18,3 +18,4 @@ class Terms:
     versions_kept: int = 0
     timezone: str = "UTC"
     location: str = "default"
+    deleted: bool = False  # nothing is taken in any more

@@ -12,6 +12,7 @@ from services.upload.erasure import repository, rules
 from services.upload.quota.changes import Change
 from services.upload.quota.rules import Release
 from services.upload.quota.service import AccountService
+from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.wiring import FILES
 from shared import faults
 from shared.clock import Clock
@@ -23,7 +24,7 @@ from shared.security import signatures
 log = logging.getLogger(__name__)
 
 TOGETHER = 256
-PREFIXES = ("customers/{}/", "exports/{}/")
+PREFIXES = ("customers/{}/", "exports/{}/", "parts/{}/")
 
 
 class NotYet(Exception):
@@ -34,9 +35,16 @@ class Eraser:
     """`secret` signs the certificates."""
 
     def __init__(
-        self, database: Database, locations: Locations, accounts: AccountService, secret: str, clock: Clock
+        self,
+        database: Database,
+        locations: Locations,
+        accounts: AccountService,
+        uploads: ResumableExpiry,
+        secret: str,
+        clock: Clock,
     ) -> None:
         self._database = database
+        self._uploads = uploads
         self._locations = locations
         self._accounts = accounts
         self._secret = secret
@@ -60,6 +68,7 @@ class Eraser:
 
     async def _erase(self, row: Any) -> None:
         tenant: UUID = row["tenant_id"]
+        await self._end_uploads(tenant)
         await self._delete_files(tenant, row["requested_by"])
         await self._empty_tables(tenant)
         await self._empty_stores(tenant)
@@ -69,6 +78,11 @@ class Eraser:
         await self._remember(row)
         await self._redact(tenant)
         await self._certify(row, left)
+
+    async def _end_uploads(self, tenant: UUID) -> None:
+        async with self._database.transaction() as connection:
+            await repository.expire_uploads(connection, tenant)
+        await self._uploads.run()
 
     async def _delete_files(self, tenant: UUID, by: UUID | None) -> None:
         """One by one through the ledger: the counters follow, here and wherever else they are kept."""

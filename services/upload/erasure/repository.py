@@ -14,9 +14,15 @@ _KEPT = (
     "reservation",
     "blob_garbage",
     "outbox_cursor",
+    "tenant",
 )
 
 _CLOSE = "UPDATE tenant_storage SET deleted_at = coalesce(deleted_at, now()) WHERE tenant_id = $1"
+_GONE = """
+    INSERT INTO tenant AS t (tenant_id, deleted_at) VALUES ($1, now())
+    ON CONFLICT (tenant_id) DO UPDATE SET deleted_at = coalesce(t.deleted_at, excluded.deleted_at)
+"""
+_EXPIRE_UPLOADS = "UPDATE resumable_upload SET expires_at = now() WHERE tenant_id = $1 AND expires_at > now()"
 _REQUEST = """
     INSERT INTO erasure (tenant_id, requested_by, from_seq)
     SELECT tenant_id, $2, seq FROM tenant_storage WHERE tenant_id = $1
@@ -72,6 +78,7 @@ _SAY = "UPDATE erasure SET error = $2 WHERE tenant_id = $1"
 
 async def request(connection: Any, tenant: UUID, by: UUID | None) -> Any:
     """From now on nothing of the tenant is accepted. Asked for again it is the same erasure."""
+    await connection.execute(_GONE, tenant)
     await connection.execute(_CLOSE, tenant)
     return await connection.fetchrow(_REQUEST, tenant, by)
 
@@ -82,6 +89,10 @@ async def find(connection: Any, tenant: UUID) -> Any | None:
 
 async def list_pending(connection: Any) -> list[Any]:
     return list(await connection.fetch(_PENDING))
+
+
+async def expire_uploads(connection: Any, tenant: UUID) -> None:
+    await connection.execute(_EXPIRE_UPLOADS, tenant)
 
 
 async def list_files(connection: Any, tenant: UUID, limit: int) -> list[UUID]:

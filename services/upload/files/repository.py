@@ -15,6 +15,12 @@ _PAGE = f"""
     ORDER BY created_at DESC, id DESC LIMIT $4
 """
 
+_PLACE = f"""
+    {_SELECT}
+    WHERE version_of IS NULL AND trashed_at IS NULL AND category = $1 AND folder = $2 AND name = $3
+    ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+
 
 async def find(connection: Any, file_id: UUID) -> StoredFile | None:
     return _file(await connection.fetchval(f"{_SELECT} WHERE id = $1", file_id))
@@ -26,6 +32,11 @@ async def find_by_path(connection: Any, path: str) -> StoredFile | None:
 
 async def find_by_key(connection: Any, key: str) -> StoredFile | None:
     return _file(await connection.fetchval(f"{_SELECT} WHERE idempotency_key = $1", key))
+
+
+async def find_by_place(connection: Any, category: str, folder: str, name: str) -> StoredFile | None:
+    """The newest, where several have one name."""
+    return _file(await connection.fetchval(_PLACE, category, folder, name))
 
 
 async def list_newest(

@@ -4,14 +4,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.responses import JSONResponse
 
 from services.upload.dependencies import Services, Tenant
 from services.upload.files import content
-from services.upload.files.schemas import FileOut, LinkOut, PathIn, UploadOut, stored_row
-from services.upload.intake.acceptance import Repeated, Sender, Stored
+from services.upload.files.answers import repeated, stored
+from services.upload.files.schemas import FileOut, LinkOut, PathIn, UploadOut
+from services.upload.intake import headers
+from services.upload.intake.acceptance import Repeated, Sender
 from services.upload.intake.form import Announced, FormUpload
-from services.upload.quota.schemas import QuotaOut
 from shared.errors import DomainError
 from shared.http import (
     UNLIMITED_BODY,
@@ -56,7 +56,7 @@ async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, serv
     if announced.idempotency_key is not None:
         known = await services.files.find_by_key(tenant, announced.idempotency_key)
         if known is not None:
-            return await _repeat(services, tenant, known.id)
+            return await repeated(services, tenant, known.id)
     body = read_body(request.receive, idle=services.idle_seconds)
     try:
         upload = await FormUpload.begin(services.intake, Sender(tenant, who.user_id), announced)
@@ -68,8 +68,8 @@ async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, serv
         # The rest of the body is not wanted, so neither is the connection.
         return problem_response(error.status, error.code, error.detail, headers={"connection": "close"}, **error.extras)
     if isinstance(result, Repeated):
-        return await _repeat(services, tenant, result.file_id)
-    return _created(services, result)
+        return await repeated(services, tenant, result.file_id)
+    return stored(services, result)
 
 
 @router.get("/files")
@@ -118,34 +118,10 @@ async def delete_file_by_path(body: PathIn, who: CurrentTenant, tenant: Tenant, 
 
 
 def _announced(request: Request) -> Announced:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= 255:
-        raise DomainError("invalid_idempotency_key", 422, "1 to 255 characters.")
+    given = request.headers
     return Announced(
-        _number(request, "content-length"), _number(request, "x-file-size"), request.headers.get("content-type"), key
+        headers.number(given, "content-length"),
+        headers.number(given, "x-file-size"),
+        given.get("content-type"),
+        headers.idempotency_key(given),
     )
-
-
-def _number(request: Request, name: str) -> int | None:
-    text = request.headers.get(name)
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise DomainError("invalid_request", 422, f"{name} is a number of bytes.")
-    return int(text)
-
-
-def _created(services: Services, stored: Stored) -> JSONResponse:
-    row = stored_row(stored)
-    link = services.links.make(row.tenant_id, row.id, 3600)
-    out = UploadOut(**FileOut.of(row).model_dump(), file_url=link.url, quota=QuotaOut.of(stored.account))
-    return JSONResponse(out.model_dump(mode="json"), 201)
-
-
-async def _repeat(services: Services, tenant: UUID, file_id: UUID) -> JSONResponse:
-    file = await services.files.get(tenant, file_id)
-    link = services.links.make(tenant, file.id, 3600)
-    state = await services.accounts.state(tenant)
-    out = UploadOut(**FileOut.of(file).model_dump(), file_url=link.url, quota=QuotaOut.of(state))
-    headers = {"idempotent-replayed": "true", "connection": "close"}
-    return JSONResponse(out.model_dump(mode="json"), 201, headers)

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 
 from services.upload.blobs.garbage import REMOVED
 from services.upload.blobs.locations import Locations
-from services.upload.blobs.store import Found, Leftover
+from services.upload.blobs.store import Found, Leftover, upload_of
 from services.upload.findings import repository
 from shared.db import Database
 
@@ -121,10 +121,3 @@ class Orphans:
         REMOVED.labels("orphan").inc(len(left))
         return len(left)
 
-
-def upload_of(path: str) -> UUID | None:
-    """Whose upload put it there, by its name; None for a name that is not ours."""
-    try:
-        return UUID(path.rsplit("/", 1)[-1].split(".", maxsplit=1)[0])
-    except ValueError:
-        return None

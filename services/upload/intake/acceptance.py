@@ -7,11 +7,12 @@ from uuid import UUID
 
 from services.upload.blobs.digest import Digest
 from services.upload.entitlements.terms import Terms
-from services.upload.errors import DigestMismatch
+from services.upload.errors import DigestMismatch, PreconditionFailed
 from services.upload.intake.placement import Placement
 from services.upload.intake.policy import Policy
 from services.upload.media import rules as media
-from services.upload.quota.changes import Change, FileState
+from services.upload.media.claims import check_claims
+from services.upload.quota.changes import Change, Condition, FileState
 from services.upload.quota.rules import Settle, State
 from services.upload.quota.service import AccountService
 from shared.clock import Clock
@@ -26,15 +27,20 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """How a file is to be settled: `replaces` that file, `exclusive`: whatever file has its place by then.
+    """How a file is to be settled: `replaces` that file, `exclusive`: whatever file has its place by then, which has
+    to fulfil the `condition`; `vacant`: none may have it.
 
-    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is.
+    `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is. `takes`: uploads whose space it takes
+    over.
     """
 
     key: str | None = None
     replaces: UUID | None = None
     exclusive: bool = False
+    vacant: bool = False
+    condition: Condition | None = None
     sha256: str | None = None
+    takes: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,9 @@ class Acceptance:
     def describe(
         self, sender: Sender, terms: Terms, upload: UUID, placement: Placement, path: str, digest: Digest
     ) -> FileStored:
-        """Raises TypeNotAllowed."""
-        kind = media.media_type(digest.head, placement.declared)
+        """Raises TypeNotAllowed, TypeMismatch."""
+        kind = media.media_type(digest.head, placement.declared, placement.name)
+        check_claims(digest.head, kind, media.clean(placement.declared), placement.name)
         media.check_type(kind, self._policy.allowed)
         if terms.allowed is not None:
             media.check_type(kind, terms.allowed or frozenset({"nothing/at-all"}))
@@ -97,7 +104,9 @@ class Acceptance:
     async def settle(
         self, file: FileStored, metadata: dict[str, Any], purpose: Purpose, location: str, tasks: Sequence[str] = ()
     ) -> Stored | Repeated:
-        """The reservation of the same id becomes the file. Raises Refused; then its bytes must go."""
+        """The reservation of the same id becomes the file. Raises DigestMismatch, PreconditionFailed,
+        Refused; then its bytes must go.
+        """
         if purpose.sha256 is not None and purpose.sha256 != file.sha256:
             raise DigestMismatch
         state: FileState = "scanning" if self._policy.scans else "ready"
@@ -111,8 +120,13 @@ class Acceptance:
             idempotency_key=purpose.key,
             replaces=purpose.replaces,
             exclusive=purpose.exclusive,
+            vacant=purpose.vacant,
+            condition=purpose.condition,
+            takes=purpose.takes,
         )
         result = await self._accounts.submit(file.tenant_id, change)
+        if result.unmet:
+            raise PreconditionFailed
         if not result.ok:
             raise Refused(result.state)
         if result.existing is not None:

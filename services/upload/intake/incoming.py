@@ -45,12 +45,13 @@ class Incoming:
 
     async def write(self, piece: bytes, expected: int | None = None) -> None:
         """`expected`: bytes the file is likely to have in all. Raises FileTooLarge, QuotaExceeded."""
-        self.received += len(piece)
-        if self.received > self.limit:
+        received = self.received + len(piece)
+        if received > self.limit:
             raise FileTooLarge(self.limit)
-        likely = self.received + STEP if expected is None else expected
-        await self.space.cover(self.received, min(likely, self.limit))
+        likely = received + STEP if expected is None else expected
+        await self.space.cover(received, min(likely, self.limit))
         await self.writer.write(piece)
+        self.received = received
         faults.reach("upload.streaming")
 
     async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
@@ -72,6 +73,14 @@ class Incoming:
         if isinstance(result, Stored):
             faults.reach("upload.settled")
         return result
+
+    @property
+    def digest(self) -> Digest | None:
+        return self._digest
+
+    @property
+    def location(self) -> str:
+        return self._terms.location
 
     async def abandon(self) -> None:
         try:

@@ -1,14 +1,15 @@
 """Where every upload begins: the plan is asked, the space is held, the writer is opened."""
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from uuid import UUID
 
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
+from services.upload.blobs.store import BlobWriter
 from services.upload.entitlements.service import EntitlementService
 from services.upload.entitlements.terms import Terms
-from services.upload.errors import FileTooLarge
+from services.upload.errors import FileTooLarge, TenantGone
 from services.upload.intake.acceptance import Acceptance, Sender
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.policy import Policy
@@ -32,6 +33,22 @@ class Asked:
     resumable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload that goes on after `offset` bytes in the store `location`: `held` bytes of space are its own, for
+    `lifetime` from each renewal; `limit`: it may have so many in all, None as many as the plan allows.
+    """
+
+    id: UUID
+    location: str
+    writer: BlobWriter
+    digest: Digest | None
+    offset: int
+    held: int
+    limit: int | None
+    lifetime: timedelta
+
+
 class Intake:
     """Decides on what is said in advance alone, so that a refusal costs no byte of the body."""
 
@@ -50,8 +67,10 @@ class Intake:
         self.policy = policy
 
     async def terms(self, tenant: UUID, least: int, *, resumable: bool = False) -> Terms:
-        """Raises FileTooLarge, but never for a figure that has just changed; and EntitlementsUnknown."""
+        """Raises FileTooLarge, but never for a figure that has just changed; TenantGone and EntitlementsUnknown."""
         terms = await self._entitlements.terms(tenant)
+        if terms.deleted:
+            raise TenantGone
         if least > self.policy.largest(terms, resumable=resumable):
             terms = await self._entitlements.terms(tenant, fresh=True)
         limit = self.policy.largest(terms, resumable=resumable)
@@ -60,13 +79,20 @@ class Intake:
         return terms
 
     def space(
-        self, sender: Sender, upload: UUID, *, credit: int = 0, month: date | None = None, held: int = 0
+        self,
+        sender: Sender,
+        upload: UUID,
+        *,
+        credit: int = 0,
+        month: date | None = None,
+        held: int = 0,
+        lifetime: timedelta | None = None,
     ) -> Space:
         return Space(
             self._accounts,
             sender.tenant,
             upload,
-            lifetime=self.policy.lifetime,
+            lifetime=lifetime or self.policy.lifetime,
             upgrade_url=self.policy.upgrade_url,
             credit=credit,
             month=month,
@@ -74,7 +100,7 @@ class Intake:
         )
 
     async def begin(self, sender: Sender, asked: Asked, upload: UUID | None = None) -> Incoming:
-        """Raises FileTooLarge, QuotaExceeded, EntitlementsUnknown."""
+        """Raises FileTooLarge, QuotaExceeded, TenantGone, EntitlementsUnknown."""
         upload = upload or new_id()
         terms = await self.terms(sender.tenant, asked.least, resumable=asked.resumable)
         store = self._locations[terms.location]
@@ -95,4 +121,21 @@ class Intake:
             space,
             terms,
             limit=self.policy.largest(terms, resumable=asked.resumable),
+        )
+
+    async def resume(self, sender: Sender, begun: Begun) -> Incoming:
+        """Raises EntitlementsUnknown."""
+        terms = await self.terms(sender.tenant, 0)
+        limit = self.policy.largest(terms, resumable=True) if begun.limit is None else begun.limit
+        return Incoming(
+            self._acceptance,
+            sender,
+            begun.id,
+            self._locations[begun.location],
+            begun.writer,
+            begun.digest,
+            self.space(sender, begun.id, held=begun.held, lifetime=begun.lifetime),
+            replace(terms, location=begun.location),
+            limit=limit,
+            received=begun.offset,
         )

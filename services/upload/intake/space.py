@@ -51,7 +51,9 @@ class Space:
 
     def refusal(self, account: State, size: int) -> DomainError:
         """Why a settlement of `size` bytes was refused."""
-        return ReservationLost() if self._holds else QuotaExceeded(quota_of(account), size, self._upgrade_url)
+        # Where another file was to make room, it may have gone meanwhile.
+        lost = self._holds and not self._credit
+        return ReservationLost() if lost else QuotaExceeded(quota_of(account), size, self._upgrade_url)
 
     def postpone(self, size: int) -> None:
         """For a body too small to be worth asking first: up to `size` bytes its settlement asks for the space."""
@@ -71,6 +73,10 @@ class Space:
         now = asyncio.get_running_loop().time()
         if now - self._told > self._lifetime.total_seconds() / 3:
             await self._hold(self._size)
+
+    async def renew(self) -> None:
+        """Its life begins anew. Raises QuotaExceeded when it was over, and the space is somebody else's."""
+        await self.reserve(self._size)
 
     async def release(self) -> None:
         if self._holds:

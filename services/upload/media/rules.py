@@ -5,13 +5,25 @@ import re
 import puremagic
 
 from services.upload.errors import TypeNotAllowed
+from services.upload.files.rules import extension
+from services.upload.media import signatures, text, zips
 from shared.events import FileType
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,95}")
 
-# Families whose content looks alike: what is inside a zip is what the sender says, if it is one of these.
-_ZIP = b"PK\x03\x04"
-_ZIPPED = ("zip", "openxmlformats", "opendocument", "epub", "java-archive", "android.package")
+# Text that a sender may name more closely than its content does.
+_TEXTUAL = frozenset({"application/json", "application/javascript", "application/x-ndjson", "application/yaml"})
+_TEXT_TYPES = (
+    *("text/", "application/json", "application/xml", "application/pdf", "application/rtf", "application/postscript"),
+    *("message/", "image/svg+xml"),
+)
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+_OLD_OFFICE = {
+    ".doc": "application/msword",
+    ".xls": "application/vnd.ms-excel",
+    ".ppt": "application/vnd.ms-powerpoint",
+    ".msg": "application/vnd.ms-outlook",
+}
 
 # (offset, length) → bytes there → [(number in the table, entry)]
 _SIGNATURES: dict[tuple[int, int], dict[bytes, list[tuple[int, puremagic.PureMagic]]]] = {}
@@ -26,20 +38,43 @@ _DOCUMENTS = (
     "application/rtf",
     "application/json",
     "application/xml",
+    "application/xhtml+xml",
+    "application/epub+zip",
 )
 
 
-def media_type(head: bytes, declared: str | None) -> str:
-    """What the content says it is; where it says nothing, the sender may call it text, else it is just bytes."""
-    declared = (declared or "").split(";")[0].strip().lower()
-    if not _MEDIA_TYPE.fullmatch(declared):
-        declared = ""
-    if head.startswith(_ZIP):
-        return declared if any(mark in declared for mark in _ZIPPED) else "application/zip"
-    found = sniff(head)
-    if _MEDIA_TYPE.fullmatch(found):
+def media_type(head: bytes, declared: str | None, name: str = "") -> str:
+    """What the content says it is; where it says nothing, the sender may call it text, else it is just bytes.
+
+    What a browser or a machine would run comes before anything else that the same bytes may be.
+    """
+    declared, ending = clean(declared), extension(name)
+    if head.startswith(zips.SIGNATURES):
+        return zips.zip_type(head, declared, ending)
+    if head.startswith(_OLE):
+        said = declared if declared in _OLD_OFFICE.values() else ""
+        return said or _OLD_OFFICE.get(ending, "application/x-ole-storage")
+    found = text.active_type(head) or signatures.signed_type(head) or _looked_up(head)
+    if found:
         return found
-    return declared if declared.startswith("text/") and _is_text(head) else _plain(head)
+    if text.is_text(head):
+        return declared if declared.startswith("text/") or declared in _TEXTUAL else "text/plain"
+    # Not UTF-8, but what else has no NUL? An old encoding.
+    return declared if head and declared.startswith("text/") and b"\x00" not in head else "application/octet-stream"
+
+
+def clean(declared: str | None) -> str:
+    """A media type without its parameters, in small letters; "" for what is none."""
+    kind = (declared or "").split(";")[0].strip().lower()
+    return kind if _MEDIA_TYPE.fullmatch(kind) else ""
+
+
+def _looked_up(head: bytes) -> str:
+    found = sniff(head)
+    found = signatures.NAMES.get(found, found)
+    # In the table are words that a letter may begin with, "BM" for one.
+    believed = not text.is_text(head) or found.startswith(_TEXT_TYPES)
+    return found if believed and _MEDIA_TYPE.fullmatch(found) else ""
 
 
 def sniff(head: bytes) -> str:
@@ -65,26 +100,18 @@ def file_type(media: str) -> FileType:
     for family in ("image", "video", "audio"):
         if media.startswith(f"{family}/"):
             return family
-    documents = media.startswith(_DOCUMENTS) or any(m in media for m in ("officedocument", "opendocument", "ms-excel"))
+    documents = media.startswith(_DOCUMENTS) or any(
+        m in media for m in ("officedocument", "opendocument", "ms-excel", "ms-powerpoint")
+    )
     return "document" if documents else "other"
 
 
+def is_allowed(media: str, allowed: frozenset[str]) -> bool:
+    """By its name or by its family, `image/*`."""
+    return media in allowed or f"{media.split('/', maxsplit=1)[0]}/*" in allowed
+
+
 def check_type(media: str, allowed: frozenset[str]) -> None:
-    if allowed and media not in allowed and f"{media.split('/', maxsplit=1)[0]}/*" not in allowed:
+    """An empty list allows all. Raises TypeNotAllowed."""
+    if allowed and not is_allowed(media, allowed):
         raise TypeNotAllowed(media)
-
-
-def _is_text(head: bytes) -> bool:
-    return b"\x00" not in head
-
-
-def _plain(head: bytes) -> str:
-    if not head or b"\x00" in head:
-        return "application/octet-stream"
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        # The sample may end inside a character.
-        if error.start < len(head) - 3:
-            return "application/octet-stream"
-    return "text/plain"

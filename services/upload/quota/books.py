@@ -112,6 +112,8 @@ class Books:
         before = self._replaced(change, file)
         if before is not None and before["path"] == file.path:
             return Result(self.state, event=file.model_copy(update={"file_id": UUID(before["id"])}))  # here before
+        if not _holds(change, before) or (change.vacant and before is not None):
+            return Result(self.state, unmet=True)
         keeps = before is not None and self.known.versions_kept > 0
         freed = before["size"] if before is not None and not keeps else None
         outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
@@ -316,6 +318,10 @@ def _row_of(file: FileStored, change: Change) -> Row:
         "trashed_by": None,
         "purge_at": None,
     }
+
+
+def _holds(change: Change, row: Row | None) -> bool:
+    return change.condition is None or (row is not None and change.condition(row))
 
 
 def _before(row: Row) -> FileBefore:

@@ -21,6 +21,8 @@ FREE = {
     "images_month": None,
     "max_file_bytes": None,
     "custom_domains": False,
+    "allowed_types": None,
+    "trash_days": 0,
 }
 PRO = {
     "teams": None,
@@ -33,6 +35,8 @@ PRO = {
     "images_month": None,
     "max_file_bytes": None,
     "custom_domains": True,
+    "allowed_types": None,
+    "trash_days": 0,
 }
 
 

@@ -1,6 +1,7 @@
 """The real service over real HTTP: PostgreSQL, a disk, and a stand-in for billing's one answer."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from services.upload.upkeep import Upkeep, open_upkeep
 from shared.http.server import server_for
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+from tests.fixtures.stores import told
 
 SECRET = "s" * 40
 LIMIT = 1_000_000  # bytes
@@ -90,7 +92,8 @@ class Customer:
         body = "".join(parts).encode() + b"Content-Type: text/plain\r\n\r\n" + content + b"\r\n--b--\r\n"
         headers = {"Content-Type": "multipart/form-data; boundary=b", **(headers or {})}
         said = {"X-File-Size": str(len(content))} if say else {}
-        status, answer, _ = await self.call("POST", "/api/storage/upload", data=body, headers={**said, **headers})
+        data = io.BytesIO(body) if len(body) > 2**20 else body  # aiohttp warns of large ones in one piece
+        status, answer, _ = await self.call("POST", "/api/storage/upload", data=data, headers={**said, **headers})
         return status, answer
 
     async def quota(self) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class Billing:
     def __init__(self) -> None:
         self.limit: int | None = LIMIT
         self.max_file: int | None = None
+        self.plans: list[dict[str, Any]] = []
         self.asked: list[UUID] = []
         self.url = ""
 
@@ -120,6 +124,10 @@ class Billing:
                 "plan_version": 1,
                 "entitlements": {**limits, "storage_bytes": self.limit},
             }
+
+        @router.get("/api/plans")
+        async def plans() -> dict[str, Any]:
+            return {"items": self.plans}
 
         app = FastAPI()
         app.include_router(router)
@@ -169,9 +177,15 @@ async def billing() -> AsyncIterator[Billing]:
 
 
 @pytest.fixture
-async def service(pg: PostgresServer, tmp_path: Path, billing: Billing) -> AsyncIterator[Upload]:
+async def service(
+    request: pytest.FixtureRequest, pg: PostgresServer, tmp_path: Path, billing: Billing
+) -> AsyncIterator[Upload]:
+    """On the local disk; a test may ask for another backend: `parametrize("service", KINDS, indirect=True)`."""
     dsn = pg.create("upload")
-    settings = settings_for(dsn.app, tmp_path / "store", billing.url)
+    backend = getattr(request, "param", "local")
+    server = None if backend == "local" else request.getfixturevalue(f"{backend}_server")
+    changes = {} if server is None else told(backend, server, f"test-{uuid4().hex[:12]}")
+    settings = settings_for(dsn.app, tmp_path / "store", billing.url, **changes)
     app = create(settings)
     async with aiohttp.ClientSession() as http:
         async for _ in serving(app, settings):

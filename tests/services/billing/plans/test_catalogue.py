@@ -43,6 +43,10 @@ def test_the_catalogue_is_in_order() -> None:
         ("month }", "week }", "pro.yaml:4: interval: "),
         ("cpu: 4", "cpu: many", "pro.yaml:9: cpu: "),
         ("cpu: 4", "cpus: 4", "cpu"),
+        ("images_month: null", "images_month: -1", "pro.yaml:13: images_month: "),
+        ("images_month: null", "images_month: null\n  trash_days: -1", "pro.yaml:14: trash_days: "),
+        ("images_month: null", "images_month: null\n  allowed_types: [image/png, png]", "pro.yaml:14: allowed_types: "),
+        ("images_month: null", "images_month: null\n  allowed_types: []", "pro.yaml:14: allowed_types: "),
         ("version: 1", "version: 0", "pro.yaml:2: version: "),
         ("name: Pro", "name: Pro\n  bad: [", "not YAML"),
         ("code: pro", "code: Pro Plan", "pro.yaml:1: code: "),
@@ -55,6 +59,18 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, old: str, new: str, message
         load(folder(tmp_path, lambda text: text.replace(old, new, 1)))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_types_and_days_of_trash_are_sold(tmp_path: Path) -> None:
+    sold = "images_month: 50\n  allowed_types: [image/*, application/pdf]\n  trash_days: 30"
+    rights = load(folder(tmp_path, lambda text: text.replace("images_month: null", sold))).plans["pro"].entitlements
+    assert (rights.images_month, rights.allowed_types, rights.trash_days) == (50, ("image/*", "application/pdf"), 30)
+
+
+def test_plans_from_before_they_were_sold_are_the_same_plans() -> None:
+    """The digests that are in the databases of installations."""
+    digests = {code: plan.digest[:16] for code, plan in load().plans.items()}
+    assert digests == {"free": "64c8b9f2759a5eb9", "pro": "48c74923c353ac7d"}
 
 
 def test_nothing_is_no_catalogue(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.upload.media import rules
+from tests.services.upload.media.samples import KNOWN
 
 SIGNATURES = [magic for magic in puremagic.magic_header_array if magic.offset < 4096]
 
@@ -20,6 +21,37 @@ def test_every_signature_is_found_as_puremagic_finds_it(filler: bytes) -> None:
         except puremagic.PureError:
             expected = ""
         assert rules.sniff(head) == expected, magic
+
+
+@pytest.mark.parametrize(("head", "expected"), KNOWN, ids=str)
+def test_known_kinds(head: bytes, expected: str) -> None:
+    assert rules.media_type(head[:4096], None) == expected
+
+
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        ("image/png", "image"),
+        ("image/svg+xml", "image"),
+        ("video/mp4", "video"),
+        ("audio/mp4", "audio"),
+        ("text/csv", "document"),
+        ("text/html", "document"),
+        ("application/pdf", "document"),
+        ("application/json", "document"),
+        ("application/epub+zip", "document"),
+        ("application/msword", "document"),
+        ("application/vnd.ms-powerpoint", "document"),
+        ("application/vnd.oasis.opendocument.text", "document"),
+        ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "document"),
+        ("application/zip", "other"),
+        ("application/octet-stream", "other"),
+        ("application/vnd.microsoft.portable-executable", "other"),
+        ("font/ttf", "other"),
+    ],
+)
+def test_file_types(media: str, expected: str) -> None:
+    assert rules.file_type(media) == expected
 
 
 @given(st.binary(max_size=600))

@@ -1,0 +1,38 @@
+"""`tenants.v1`, a batch at a time: the time zone a tenant's months are of, and whether it is still there."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from services.upload.tenants import repository
+from shared.events import TenantDeleted, TenantEvent
+from shared.kafka import Record
+
+log = logging.getLogger(__name__)
+
+
+async def on_tenants(connection: Any, records: Sequence[Record]) -> None:
+    """The newest of each tenant is the whole truth, but for a deletion: nothing that follows undoes it."""
+    news: dict[UUID, dict[str, Any]] = {}
+    for record in records:
+        if not isinstance(record.event, TenantEvent):
+            continue
+        tenant = record.tenant_id
+        deleted_at = news.get(tenant, {}).get("deleted_at")
+        if isinstance(record.event, TenantDeleted):
+            deleted_at = deleted_at or record.time.isoformat()
+        zone = _known(record.event.timezone)
+        news[tenant] = {"tenant_id": str(tenant), "timezone": zone, "deleted_at": deleted_at}
+    if news:
+        await repository.upsert(connection, [news[tenant] for tenant in sorted(news)])
+
+
+def _known(timezone: str) -> str:
+    """A zone that this machine's tables do not have would break every month of the tenant."""
+    try:
+        return ZoneInfo(timezone).key
+    except (LookupError, ValueError, OSError):
+        log.warning("time zone %r is not known here: UTC is taken", timezone)
+        return "UTC"
