@@ -108,5 +108,4 @@ class ArchiveWriter:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for chunk in ():
-        yield chunk
+    yield b""

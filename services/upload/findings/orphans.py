@@ -120,4 +120,3 @@ class Orphans:
             await repository.close(connection, [findings[path] for path in left], "removed")
         REMOVED.labels("orphan").inc(len(left))
         return len(left)
-

@@ -11,6 +11,7 @@ import pytest
 from services.upload.erasure import erasing, repository
 from services.upload.ledger.service import ChainBroken
 from services.upload.upkeep import Upkeep
+from shared import faults
 from shared.events import FileEvent
 from shared.events.registry import decode
 from shared.security import Principal, sign
@@ -185,10 +186,10 @@ async def test_a_death_in_between(service: Upload, upkeep: Upkeep, monkeypatch: 
     if place == "upload.redacted":
         await upkeep.jobs.run("erasures")
         await publish(service)
-    monkeypatch.setattr(erasing.faults, "reach", die)
+    monkeypatch.setattr(faults, "reach", die)
     with pytest.raises(Died):
         await upkeep.jobs.run("erasures")
-    monkeypatch.setattr(erasing.faults, "reach", lambda _name: None)
+    monkeypatch.setattr(faults, "reach", lambda _name: None)
     certificate = json.loads((await erase(service, upkeep, ada.tenant))["certificate"])
     assert (certificate["removed"]["files"], certificate["removed"]["bytes"]) == (3, 32)
     assert all(entry["redacted_at"] for entry in await service.ledger(ada.tenant))

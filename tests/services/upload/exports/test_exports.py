@@ -15,6 +15,7 @@ import pytest
 
 from services.upload.exports import making, members, verify, writing
 from services.upload.upkeep import Upkeep
+from shared import faults
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -192,7 +193,8 @@ async def test_a_store_that_altered_the_archive_is_found_out(
     ada = service.customer()
     await store(ada, b"content" * 100)
     maker = making.ExportMaker(upkeep.database, upkeep.locations)
-    placed, spoilt = maker._placed, []
+    placed = maker._placed
+    spoilt: list[Path] = []
 
     async def spoil(export: Any, size: int) -> Any:
         if len(spoilt) < 2:
@@ -236,7 +238,7 @@ async def test_a_maker_that_dies_is_followed_by_one_that_goes_on(
         reads.append(entry.number)
         return await opened(self, entry)
 
-    monkeypatch.setattr(writing.faults, "reach", reach)
+    monkeypatch.setattr(faults, "reach", reach)
     # A process that dies tidies nothing up.
     monkeypatch.setattr(writing.ArchiveWriter, "suspend", _nothing)
     monkeypatch.setattr(members.Members, "_open", count)
@@ -250,7 +252,7 @@ async def test_a_maker_that_dies_is_followed_by_one_that_goes_on(
     if place == "lost":
         shutil.rmtree(service.root / "staging")
         (service.root / "staging").mkdir()
-    monkeypatch.setattr(writing.faults, "reach", lambda _name: None)
+    monkeypatch.setattr(faults, "reach", lambda _name: None)
     await maker.run()
     assert len(reads) == {"checkpoint": 10, "placed": 0, "lost": 40}[place]
     assert (await show(ada, export))["status"] == "ready"

@@ -25,7 +25,7 @@ class Old:
         self.folder = root / "blobs"
         self.store = LocalStore(root)
         for locations in (service.app.state.services.files._locations, upkeep.locations):
-            locations._stores["old"] = self.store
+            locations._stores = {**locations._stores, "old": self.store}
         self.ada = service.customer()
         self.importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
         self.source = Source(self.ada.tenant, "old", "archive", "documents", enforce=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.upload.blobs.local import LocalStore
-from services.upload.relocation import service as relocation
 from services.upload.relocation.service import Relocator
 from services.upload.upkeep import Upkeep
+from shared import faults
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -24,7 +24,7 @@ class Two:
         self.upkeep = upkeep
         self.other = LocalStore(root)
         for locations in (service.app.state.services.files._locations, upkeep.locations):
-            locations._stores["other"] = self.other
+            locations._stores = {**locations._stores, "other": self.other}
         self.relocator = Relocator(upkeep.database, upkeep.locations, upkeep.accounts)
 
     async def move(self, target: str = "other", tenant: Any = None) -> dict[str, Any]:
@@ -148,7 +148,7 @@ async def test_a_death_between_copy_and_change_is_made_good(two: Two, monkeypatc
         if name == "upload.copied":
             raise Died
 
-    monkeypatch.setattr(relocation.faults, "reach", die)
+    monkeypatch.setattr(faults, "reach", die)
     with pytest.raises(Died):
         await two.move()
     assert len(two.there()) == 1
