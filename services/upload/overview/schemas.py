@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from shared.sizes import format_bytes
 
 
-class AmountOut(BaseModel):
+class StoredAmountOut(BaseModel):
     files: int
     bytes: int
 
 
-class CategoryOut(AmountOut):
+class StoredCategoryOut(StoredAmountOut):
     category: str
 
 
@@ -31,12 +31,12 @@ class StorageInfoOut(BaseModel):
     used_formatted: str
     limit_formatted: str | None
     files: int
-    trash: AmountOut
-    versions: AmountOut
+    trash: StoredAmountOut
+    versions: StoredAmountOut
     trash_days: int
     versions_kept: int
     last_cleanup: datetime | None
-    categories: list[CategoryOut]
+    categories: list[StoredCategoryOut]
 
     @classmethod
     def of(cls, account: Any) -> Self:
@@ -56,9 +56,9 @@ class StorageInfoOut(BaseModel):
             trash_days=account["trash_days"],
             versions_kept=account["versions_kept"],
             last_cleanup=account["last_cleanup"],
-            categories=[CategoryOut(category=k["category"], files=k["files"], bytes=k["bytes"]) for k in kinds],
+            categories=[StoredCategoryOut(category=k["category"], files=k["files"], bytes=k["bytes"]) for k in kinds],
         )
 
 
-def _sum(kinds: list[Any], prefix: str) -> AmountOut:
-    return AmountOut(files=sum(k[f"{prefix}files"] for k in kinds), bytes=sum(k[f"{prefix}bytes"] for k in kinds))
+def _sum(kinds: list[Any], prefix: str) -> StoredAmountOut:
+    return StoredAmountOut(files=sum(k[f"{prefix}files"] for k in kinds), bytes=sum(k[f"{prefix}bytes"] for k in kinds))
