@@ -7,17 +7,25 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.upload.cleanup.service import CleanupService
+from services.upload.direct.open import Direct
 from services.upload.erasure.service import ErasureService
 from services.upload.exports.service import ExportService
+from services.upload.files.copying import CopyService
+from services.upload.files.moving import MoveService
+from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.folders.service import FolderService
 from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
+from services.upload.ledger.transactions import TransactionService
 from services.upload.links.service import LinkService
 from services.upload.overview.service import OverviewService
 from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
 from services.upload.resumable.wiring import Resumable
+from services.upload.trash.service import TrashService
+from services.upload.versions.service import VersionService
 from shared.errors import DomainError
 from shared.http import CurrentTenant
 
@@ -28,7 +36,15 @@ class UploadServices:
     intake: Intake
     resumable: Resumable
     files: FileService
+    moving: MoveService
+    copies: CopyService
+    replacing: ReplaceService
+    trash: TrashService
+    folders: FolderService
+    versions: VersionService
+    direct: Direct
     links: LinkService
+    transactions: TransactionService
     proof: ProofService
     cleanup: CleanupService
     overview: OverviewService

@@ -1,6 +1,6 @@
 """What `upload` refuses, and how it says so."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.errors import DomainError
 
@@ -53,6 +53,16 @@ class FileNotFound(DomainError):
         super().__init__("file_not_found", 404, "There is no such file.")
 
 
+class FileScanning(DomainError):
+    def __init__(self) -> None:
+        super().__init__("file_scanning", 409, "The file is still being scanned; try again.")
+
+
+class FileBlocked(DomainError):
+    def __init__(self) -> None:
+        super().__init__("file_blocked", 403, "The scanner has found the file harmful; it is not given out.")
+
+
 class PreconditionFailed(DomainError):
     """`If-Match` names what the file was, not what it is; or `If-None-Match` wants no file where there is one."""
 
@@ -60,10 +70,27 @@ class PreconditionFailed(DomainError):
         super().__init__("precondition_failed", 412, "The file has changed since it was read.")
 
 
+class NotTheManager(DomainError):
+    def __init__(self) -> None:
+        super().__init__("manager_required", 403, "Only owners and admins of the team may change its settings.")
+
+
 class LinkRefused(DomainError):
+    """`link_invalid`, `link_expired`, `link_revoked`, `link_exhausted`."""
+
+    _DETAILS: ClassVar = {
+        "link_expired": "The link has expired.",
+        "link_revoked": "The link has been revoked.",
+        "link_exhausted": "The link has been used as often as it may be.",
+    }
+
     def __init__(self, code: str) -> None:
-        detail = "The link has expired." if code == "link_expired" else "The link is not valid."
-        super().__init__(code, 403, detail)
+        super().__init__(code, 403, self._DETAILS.get(code, "The link is not valid."))
+
+
+class LinkNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("link_not_found", 404, "There is no such link.")
 
 
 class EntitlementsUnknown(DomainError):

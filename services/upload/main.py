@@ -10,18 +10,27 @@ from services.upload.blobs.open import open_locations
 from services.upload.cleanup import routes as cleanup
 from services.upload.cleanup.service import CleanupService
 from services.upload.dependencies import UploadServices
+from services.upload.direct import routes as direct
+from services.upload.direct import uppy
+from services.upload.direct.open import open_direct
 from services.upload.entitlements.service import EntitlementService
 from services.upload.erasure import routes as erasure
 from services.upload.erasure.service import ErasureService
 from services.upload.exports import routes as exports
 from services.upload.exports.service import ExportService
 from services.upload.files import routes as files
+from services.upload.files.copying import CopyService
+from services.upload.files.moving import MoveService
+from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.folders import routes as folders
+from services.upload.folders.service import FolderService
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
-from services.upload.intake.policy import Policy
 from services.upload.ledger import routes as ledger
+from services.upload.ledger import trail_routes as trail
 from services.upload.ledger.service import ProofService
+from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
 from services.upload.overview import routes as overview
@@ -37,7 +46,11 @@ from services.upload.raw.service import RawService
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
 from services.upload.settings import Settings
-from services.upload.wiring import FILES, load_categories
+from services.upload.trash import routes as trash
+from services.upload.trash.service import TrashService
+from services.upload.versions import routes as versions
+from services.upload.versions.service import VersionService
+from services.upload.wiring import FILES, policy_of
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
@@ -53,23 +66,22 @@ def create(settings: Settings) -> FastAPI:
     locations = open_locations(settings)
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
-    policy = Policy(
-        tree=load_categories(),
-        allowed=settings.allowed,
-        max_file_size=settings.max_file_size,
-        max_resumable_size=settings.max_resumable_size,
-        lifetime=timedelta(seconds=settings.reservation_seconds),
-        upgrade_url=settings.upgrade_url,
-    )
-
+    policy = policy_of(settings)
     acceptance = Acceptance(accounts, policy, clock)
     intake = Intake(accounts, entitlements, acceptance, locations, policy)
+    reading = FileService(database, locations)
+    copies = CopyService(database, reading, accounts, intake, locations, clock)
+    removal = TrashService(database, reading, accounts, entitlements, clock)
+    signed = LinkService(database, settings.base_url, settings.signing_secrets, clock)
+    offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing:
             await locations.open()
             yield
+            await signed.close()
+            await offered.uploads.close()
             await locations.close()
 
     user = [cleanup.router, overview.router, exports.router, erasure.router]
@@ -78,11 +90,17 @@ def create(settings: Settings) -> FastAPI:
         title="Stowage upload",
         routers=[
             quota.router,
+            trash.router,
             files.router,
             raw.router,
             preflight.router,
             resumable.router,
+            versions.router,
+            folders.router,
             links.router,
+            trail.router,
+            direct.router,
+            uppy.router,
             ledger.router,
             *user,
             outbox_router(database, [FILES]),
@@ -102,8 +120,16 @@ def create(settings: Settings) -> FastAPI:
             base_url=settings.base_url,
             lifetime=timedelta(seconds=settings.resumable_seconds),
         ),
-        files=FileService(database, accounts, locations),
-        links=LinkService(settings.base_url, settings.signing_secrets, clock),
+        files=reading,
+        moving=MoveService(reading, copies, accounts, policy.tree),
+        copies=copies,
+        replacing=ReplaceService(reading, intake, copies),
+        trash=removal,
+        folders=FolderService(database, accounts, removal),
+        versions=VersionService(database, accounts, entitlements),
+        links=signed,
+        transactions=TransactionService(database),
+        direct=offered,
         proof=ProofService(database, locations),
         cleanup=CleanupService(database, accounts),
         overview=OverviewService(database, accounts),

@@ -1,23 +1,29 @@
 """Everything the worker does by itself, built once; also for one job asked for at the command line."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.open import open_locations
+from services.upload.direct.open import direct_cleanup
 from services.upload.entitlements.service import EntitlementService
 from services.upload.erasure.erasing import Eraser
 from services.upload.exports.making import ExportMaker
+from services.upload.files.service import FileService
 from services.upload.findings.missing import Missing
 from services.upload.findings.orphans import Orphans
 from services.upload.jobs.registry import Job, Registry
+from services.upload.links.service import forget_links
 from services.upload.quota.expiry import Expiry
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
 from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.settings import Settings
+from services.upload.trash.service import TrashService
+from services.upload.versions.service import VersionService
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient
@@ -42,11 +48,28 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     entitlements = EntitlementService(database, billing)
     accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
     locations = open_locations(settings)
-    async with database, billing:
+    trash = TrashService(database, FileService(database, locations), accounts, entitlements, SystemClock())
+    versions = VersionService(database, accounts, entitlements)
+    async with database, billing, direct_cleanup(settings, database, locations) as direct:
         await locations.open()
-        jobs = Registry(database, _jobs(settings, database, locations, accounts))
+        others = [
+            Job("trash", 60, partial(_counted, trash.purge_due), "deletes what has been in the trash for its time"),
+            Job("versions", 3600, partial(_counted, versions.trim), "removes versions above the setting"),
+            Job(
+                "links", 3600, partial(_counted, partial(forget_links, database)), "forgets links that expired long ago"
+            ),
+            Job("direct-collect", 1, partial(_counted, direct.collect), "completes uploads whose client says nothing"),
+            Job("direct-expired", 10, partial(_counted, direct.remove_expired), "removes direct uploads that expired"),
+            Job("direct-orphans", 600, partial(_counted, direct.sweep), "removes staged bytes no upload knows"),
+        ]
+        jobs = Registry(database, [*_jobs(settings, database, locations, accounts), *others])
         yield Upkeep(database, locations, entitlements, accounts, jobs)
         await locations.close()
+
+
+async def _counted(work: Callable[[], Awaitable[int | None]]) -> dict[str, int] | None:
+    done = await work()
+    return {"done": done} if done else None
 
 
 def _jobs(settings: Settings, database: Database, locations: Locations, accounts: AccountService) -> list[Job]:

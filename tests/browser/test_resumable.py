@@ -58,7 +58,7 @@ async def desk(browser: Browser, pg: PostgresServer, tmp_path: Path) -> AsyncIte
             "/api/subscription": json_answer(200, SUBSCRIPTION),
         }
         person = await gateway.sign_up()
-        context = await browser.new_context(viewport=SIZES["phone"])  # type: ignore[arg-type]
+        context = await browser.new_context(viewport=SIZES["phone"])
         await context.add_cookies([{"name": "stowage_access", "value": person.access, "url": gateway.url}])
         file = tmp_path / "Straße am Hafen.bin"
         file.write_bytes(secrets.token_bytes(SIZE))

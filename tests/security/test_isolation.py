@@ -35,7 +35,19 @@ OWN = {
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/files",
+    "/api/storage/files/delete",  # a result for each id; a stranger's is file_not_found in tests/services/upload/trash
+    "/api/storage/files/move",  # and in tests/services/upload/files
+    "/api/storage/folders",
+    "/api/storage/folders/move",
+    "/api/storage/links",
+    "/api/storage/settings",
+    "/api/storage/transactions",
+    "/api/storage/trash",
     "/api/storage/upload",
+    "/api/storage/direct-uploads",
+    "/api/storage/s3/params",
+    "/api/storage/s3/multipart",
+    "/api/storage/s3/sts",
     "/api/storage/content/{path}",  # a path in the caller's own tree
     "/api/user/storage-info",
     "/api/user/storage-cleanup",  # a plan's id is in the body: tested with the clean-up
@@ -55,6 +67,17 @@ OWN = {
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
+    "/api/storage/files/{file_id}": {"name": "mine.txt"},
+    "/api/storage/files/{file_id}/copy": {},
+    "/api/storage/files/{file_id}/links": {},
+    "/api/storage/files/{file_id}/content": {},
+    "/api/storage/direct-uploads/{upload_id}/parts": {"numbers": [1]},
+    "/api/storage/s3/multipart/{upload_id}/complete": {"parts": []},
+}
+# Their signature is the permission: without it nobody learns whether there is anything.
+SIGNED = {
+    "/api/storage/signed/{tenant_id}/{file_id}": "?",
+    "/api/storage/direct/{upload_id}": "?size=1&tenant=0198c0de-0000-7000-8000-000000000000&",
 }
 
 
@@ -68,7 +91,14 @@ async def things_of(victim: Person) -> dict[str, str]:
         200, "plan"
     )
     export = (await victim.call("POST", "/api/user/export-data", {})).expect(202, "export")
+    file = f"/api/storage/files/{made['file_id']}"
+    link = (await victim.call("POST", f"{file}/links", {})).expect(201, "link")
+    (await victim.call("PUT", "/api/storage/settings", {"versions_kept": 1})).expect(200, "settings")
+    (await victim.call("PUT", f"{file}/content", {"newer": True})).expect(200, "newer bytes")
+    versions = (await victim.call("GET", f"{file}/versions")).expect(200, "versions")
     return {
+        "link_id": link["id"],
+        "version_id": versions[0]["version_id"],
         "file_id": made["file_id"],
         "plan_id": plan["plan_id"],
         "export_id": export["export_id"],
@@ -77,13 +107,24 @@ async def things_of(victim: Person) -> dict[str, str]:
         "slug": slug,
         "payment_id": payment["payment_id"],
         "file_path": made["file_path"],
+        "upload_id": await _direct_upload(victim),
+        "part_number": "1",
         "notification_id": str(uuid4()),
     }
 
 
+async def _direct_upload(victim: Person) -> str:
+    body = {"file_name": "a.txt", "file_size": 1, "category": "documents"}
+    return str((await victim.call("POST", "/api/storage/direct-uploads", body)).expect(201, "offer")["upload_id"])
+
+
 def unknown_of(things: dict[str, str]) -> dict[str, str]:
     """Ids of the same shape that nobody has."""
-    return {name: str(uuid4()) if len(value) == 36 else f"unknown-{uuid4().hex[:8]}" for name, value in things.items()}
+    return {name: value if value.isdigit() else _unknown(value) for name, value in things.items()}
+
+
+def _unknown(value: str) -> str:
+    return str(uuid4()) if len(value) == 36 else f"unknown-{uuid4().hex[:8]}"
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
@@ -104,11 +145,15 @@ async def test_another_tenants_things_do_not_exist(
         body = {"file_path": ids["file_path"]} if path == "/api/storage/file" else BODIES.get(path)
         target = path.format(**ids)
         if "signed" in path:
-            target += "?expires=9999999999&sig=" + "A" * 43
+            target += f"?link={ids['link_id']}&expires=9999999999&sig=" + "A" * 43
+        if path in SIGNED:
+            target += SIGNED[path] + "expires=9999999999&sig=" + "A" * 43
+        if path.endswith("/batch"):
+            target += "?partNumbers=1"
         answer = await stranger.call(method, target, body)
         answers.append((answer.status, _without_trace(answer.body)))
     foreign, unknown = answers
-    assert foreign[0] == (403 if "signed" in path else 404), foreign
+    assert foreign[0] == (403 if path in SIGNED else 404), foreign
     assert foreign == unknown, "a stranger can tell that it exists"
 
 
@@ -124,7 +169,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/plans",
         "/api/payments/callback",
         "/.well-known/jwks.json",
-        "/api/storage/signed/{tenant_id}/{file_id}",
+        *SIGNED,
     }
     if path in public:
         return

@@ -24,7 +24,7 @@ from services.gateway.pages.rules import code_of_refusal
 from services.gateway.proxy.errors import ClientGone
 from services.gateway.proxy.forward import AnswerCutOff, Forwarder
 from services.gateway.proxy.headers import MalformedRequest, body_length, check_path, without_spoofed
-from services.gateway.proxy.routing import is_open, service_of
+from services.gateway.proxy.routing import is_open, service_of, sets_no_headers
 from shared.errors import DomainError
 from shared.security.internal import HEADER
 
@@ -143,6 +143,8 @@ class Door:
             return  # forms of pages are checked where they are read
         if is_open(arrival.method, arrival.path):
             return  # nothing hangs on who asks
+        if sets_no_headers(arrival.path) and arrival.header(b"sec-fetch-site") == "same-origin":
+            return  # a browser says so itself, and no page can make it
         if not form_token_holds(self._csrf_key, arrival.visitor, arrival.header(b"x-csrf-token") or ""):
             raise CsrfFailed
 

@@ -41,3 +41,8 @@ def is_open(method: str, path: str) -> bool:
 def takes_password(path: str) -> bool:
     """Links to files may have one; it comes by Basic authentication and is for the service to check."""
     return path.startswith("/api/storage/signed/")
+
+
+def sets_no_headers(path: str) -> bool:
+    """Asked by Uppy's S3 plugin, which cannot be told to send a token with its requests."""
+    return path.startswith("/api/storage/s3/")

@@ -87,6 +87,7 @@ class LocalStore:
             made = self._make_folders(place.parent)
             with contextlib.suppress(FileExistsError):
                 os.link(self._path(source), place)
+            os.utime(place)  # young again: the sweep for orphans must not take it before its row is there
             for folder in (place.parent, *made):
                 _sync_folder(folder)
 

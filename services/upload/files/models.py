@@ -8,6 +8,9 @@ from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlmodel import Field, SQLModel
 
+from services.upload.errors import FileBlocked, FileNotFound, FileScanning
+from services.upload.files.rules import revision
+
 
 class StoredFile(SQLModel, table=True):
     """`size` in bytes; `path` is the store's, `name` the user's; `id` was the upload's before it was the file's.
@@ -47,6 +50,21 @@ class StoredFile(SQLModel, table=True):
     trashed_by: UUID | None = None
     purge_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
     updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+
+    @property
+    def etag(self) -> str:
+        """Of what is said about the file; that of its bytes is their sha256."""
+        told = self.model_dump(mode="json")
+        return revision({**told, "metadata": told["details"]})
+
+    def check_readable(self) -> None:
+        """Raises FileNotFound for what is in the trash, FileScanning, FileBlocked."""
+        if self.trashed_at is not None:
+            raise FileNotFound
+        if self.state == "scanning":
+            raise FileScanning
+        if self.state == "blocked":
+            raise FileBlocked
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> Self:

@@ -1,18 +1,16 @@
-"""All reading of files. Runs inside the caller's transaction, which sees one tenant."""
+"""Finding files. Runs inside the caller's transaction, which sees one tenant."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from services.upload.files.models import StoredFile
 
 _SELECT = "SELECT to_jsonb(f) AS file FROM stored_file AS f"
-_PAGE = f"""
-    {_SELECT}
-    WHERE version_of IS NULL AND trashed_at IS NULL AND state = 'ready'
-      AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2)) AND ($3::text IS NULL OR category = $3)
-    ORDER BY created_at DESC, id DESC LIMIT $4
+_PATHS = "SELECT path, id FROM stored_file WHERE path = ANY($1::text[]) AND version_of IS NULL"
+_ASIDE = """
+    SELECT (SELECT coalesce(sum(size), 0)::bigint FROM stored_file WHERE trashed_at IS NOT NULL) AS trashed,
+        (SELECT coalesce(sum(size), 0)::bigint FROM stored_file WHERE version_of IS NOT NULL) AS versions
 """
 
 _PLACE = f"""
@@ -23,11 +21,7 @@ _PLACE = f"""
 
 
 async def find(connection: Any, file_id: UUID) -> StoredFile | None:
-    return _file(await connection.fetchval(f"{_SELECT} WHERE id = $1", file_id))
-
-
-async def find_by_path(connection: Any, path: str) -> StoredFile | None:
-    return _file(await connection.fetchval(f"{_SELECT} WHERE path = $1", path))
+    return _file(await connection.fetchval(f"{_SELECT} WHERE id = $1 AND version_of IS NULL", file_id))
 
 
 async def find_by_key(connection: Any, key: str) -> StoredFile | None:
@@ -39,13 +33,24 @@ async def find_by_place(connection: Any, category: str, folder: str, name: str) 
     return _file(await connection.fetchval(_PLACE, category, folder, name))
 
 
-async def list_newest(
-    connection: Any, limit: int, after: tuple[datetime, UUID] | None, category: str | None
-) -> Sequence[StoredFile]:
-    """Newest first, past the (created_at, id) given."""
-    at, file_id = after or (None, None)
-    rows = await connection.fetch(_PAGE, at, file_id, category, limit)
+async def find_version(connection: Any, file_id: UUID, version: UUID) -> StoredFile | None:
+    return _file(await connection.fetchval(f"{_SELECT} WHERE id = $1 AND version_of = $2", version, file_id))
+
+
+async def list_versions(connection: Any, file_id: UUID) -> list[StoredFile]:
+    """Newest first."""
+    rows = await connection.fetch(f"{_SELECT} WHERE version_of = $1 ORDER BY updated_at DESC, id DESC", file_id)
     return [StoredFile.read(row["file"]) for row in rows]
+
+
+async def ids_by_path(connection: Any, paths: Sequence[str]) -> dict[str, UUID]:
+    return {row["path"]: row["id"] for row in await connection.fetch(_PATHS, list(paths))}
+
+
+async def sum_aside(connection: Any) -> tuple[int, int]:
+    """Bytes in the trash, and bytes of older versions."""
+    row = await connection.fetchrow(_ASIDE)
+    return row["trashed"], row["versions"]
 
 
 def _file(row: dict[str, Any] | None) -> StoredFile | None:

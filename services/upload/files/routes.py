@@ -1,17 +1,21 @@
-"""Uploading, listing, reading and deleting files."""
+"""Uploading, listing, reading and changing files."""
 
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from services.upload.dependencies import Services, Tenant
 from services.upload.files import content
 from services.upload.files.answers import repeated, stored
-from services.upload.files.schemas import FileOut, LinkOut, PathIn, UploadOut
+from services.upload.files.bulk import each
+from services.upload.files.listing import Filters
+from services.upload.files.replacing import Announced as Replacing
+from services.upload.files.schemas import ChangeIn, FileOut, MovedOut, MoveIn, UploadOut
 from services.upload.intake import headers
-from services.upload.intake.acceptance import Repeated, Sender
+from services.upload.intake.acceptance import Repeated, Sender, Stored
 from services.upload.intake.form import Announced, FormUpload
+from services.upload.raw.rules import sha256_of
 from shared.errors import DomainError
 from shared.http import (
     UNLIMITED_BODY,
@@ -67,54 +71,99 @@ async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, serv
     except DomainError as error:
         # The rest of the body is not wanted, so neither is the connection.
         return problem_response(error.status, error.code, error.detail, headers={"connection": "close"}, **error.extras)
-    if isinstance(result, Repeated):
-        return await repeated(services, tenant, result.file_id)
-    return stored(services, result)
+    return await _uploaded(services, tenant, result)
 
 
 @router.get("/files")
 async def list_files(
-    tenant: Tenant, services: Services, paging: Paging, category: Annotated[str | None, Query()] = None
+    tenant: Tenant, services: Services, paging: Paging, filters: Annotated[Filters, Query()]
 ) -> Page[FileOut]:
-    """Newest first."""
-    files = await services.files.list_newest(tenant, paging.limit + 1, paging.cursor, category)
-    more = len(files) > paging.limit
-    files = files[: paging.limit]
-    cursor = encode_cursor(files[-1].created_at.isoformat(), files[-1].id) if more else None
-    return Page(items=[FileOut.of(file) for file in files], next_cursor=cursor)
+    """Newest first, unless `sort` says otherwise. A page that is short is not the last while there is a cursor."""
+    listed = await services.files.list_page(tenant, filters, paging.cursor, paging.limit)
+    cursor = None if listed.after is None else encode_cursor(*listed.after)
+    return Page(items=[FileOut.of(file) for file in listed.files], next_cursor=cursor)
+
+
+@router.post("/files/move")
+async def move_files(body: MoveIn, who: CurrentTenant, tenant: Tenant, services: Services) -> MovedOut:
+    """Up to 1,000 files, with a result for each."""
+    sender, said = Sender(tenant, who.user_id), body.said()
+    return MovedOut.of(await each(body.ids, lambda file_id: services.moving.move(sender, file_id, said)))
 
 
 @router.get("/files/{file_id}")
-async def get_file(file_id: UUID, tenant: Tenant, services: Services) -> FileOut:
-    return FileOut.of(await services.files.get(tenant, file_id))
+async def get_file(file_id: UUID, tenant: Tenant, services: Services, response: Response) -> FileOut:
+    """Its ETag is for `If-Match` of a PATCH."""
+    file = await services.files.get(tenant, file_id)
+    response.headers["etag"] = file.etag
+    return FileOut.of(file)
+
+
+@router.patch("/files/{file_id}")
+async def change_file(
+    file_id: UUID,
+    body: ChangeIn,
+    who: CurrentTenant,
+    tenant: Tenant,
+    services: Services,
+    response: Response,
+    if_match: Annotated[str | None, Header(max_length=1024)] = None,
+) -> FileOut:
+    """Name, place and metadata. 412 where `If-Match` names another state of the file."""
+    file = await services.moving.move(Sender(tenant, who.user_id), file_id, body.said(), if_match)
+    response.headers["etag"] = file.etag
+    return FileOut.of(file)
+
+
+@router.post("/files/{file_id}/copy", status_code=201, response_model=UploadOut)
+async def copy_file(
+    file_id: UUID, body: ChangeIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+) -> Response:
+    """A new file with the same bytes, which has to fit like an upload. `Idempotency-Key` makes repeats harmless."""
+    sender, key = Sender(tenant, who.user_id), headers.idempotency_key(request.headers)
+    result = await services.copies.copy_as(sender, file_id, body.said(), key)
+    return await _uploaded(services, tenant, result)
 
 
 @router.head("/files/{file_id}/content", include_in_schema=False)
 @router.get("/files/{file_id}/content", response_class=Response)
-async def get_content(file_id: UUID, request: Request, tenant: Tenant, services: Services) -> Response:
-    """The bytes; understands `Range`, `If-None-Match` and `If-Range`."""
-    file = await services.files.get(tenant, file_id)
-    return await content.respond(services.files, file, request.headers, head=request.method == "HEAD")
+async def get_content(
+    file_id: UUID,
+    request: Request,
+    tenant: Tenant,
+    services: Services,
+    disposition: Annotated[content.Disposition, Query()] = "attachment",
+) -> Response:
+    """The bytes; understands ranges, several at once too, and all conditions. `inline` serves safe types only."""
+    ask = content.Ask(request.headers, head=request.method == "HEAD", inline=disposition == "inline")
+    return await content.respond(services.files, lambda: services.files.get(tenant, file_id), ask)
 
 
-@router.get("/files/{file_id}/url")
-async def get_url(
-    file_id: UUID, tenant: Tenant, services: Services, expires_in: Annotated[int, Query(ge=1, le=604_800)] = 3600
-) -> LinkOut:
-    """A link that needs no account, valid for `expires_in` seconds (1 second to 7 days)."""
-    file = await services.files.get(tenant, file_id)
-    link = services.links.make(tenant, file.id, expires_in)
-    return LinkOut(url=link.url, expires_at=link.expires_at)
+_RAW = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-@router.delete("/files/{file_id}", status_code=204)
-async def delete_file(file_id: UUID, who: CurrentTenant, tenant: Tenant, services: Services) -> None:
-    await services.files.delete(tenant, file_id, who.user_id)
-
-
-@router.delete("/file", status_code=204)
-async def delete_file_by_path(body: PathIn, who: CurrentTenant, tenant: Tenant, services: Services) -> None:
-    await services.files.delete_by_path(tenant, body.file_path, who.user_id)
+@router.put("/files/{file_id}/content", response_model=UploadOut, openapi_extra=_RAW, max_body_size=UNLIMITED_BODY)
+async def replace_content(
+    file_id: UUID, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+) -> Response:
+    """Other bytes for the file, which keeps its id, name and place. `If-Match` takes the ETag of its content;
+    `Repr-Digest` or `Content-Digest` with sha-256 is checked.
+    """
+    given = request.headers
+    announced = Replacing(
+        headers.number(given, "content-length"),
+        given.get("content-type"),
+        given.get("if-match"),
+        sha256_of(given.get("repr-digest"), given.get("content-digest")),
+    )
+    try:
+        replacement = await services.replacing.begin(Sender(tenant, who.user_id), file_id, announced)
+        result = await replacement.receive(read_body(request.receive, idle=services.idle_seconds))
+    except ClientGone:
+        return problem_response(400, "incomplete_body", "The body ended early.", headers={"connection": "close"})
+    except DomainError as error:
+        return problem_response(error.status, error.code, error.detail, headers={"connection": "close"}, **error.extras)
+    return await _uploaded(services, tenant, result, status=200)
 
 
 def _announced(request: Request) -> Announced:
@@ -125,3 +174,9 @@ def _announced(request: Request) -> Announced:
         given.get("content-type"),
         headers.idempotency_key(given),
     )
+
+
+async def _uploaded(services: Services, tenant: UUID, result: Stored | Repeated, status: int = 201) -> Response:
+    if isinstance(result, Repeated):
+        return await repeated(services, tenant, result.file_id)
+    return stored(services, result, status)

@@ -1,8 +1,11 @@
 """Names and paths. Pure."""
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -12,6 +15,7 @@ Tree = Mapping[str, Sequence[str]]
 
 NAME_BYTES = 255
 FOLDER_BYTES = 1024
+_REVISED = ("path", "name", "folder", "category", "subcategory", "entity_id", "project_id", "metadata", "state")
 _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,10}")
 
@@ -68,3 +72,21 @@ def disposition(name: str, *, inline: bool = False) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"[^\w. ()+,=@-]", "_", plain) or "file"
     return f"{'inline' if inline else 'attachment'}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+# What a browser shows without running a word of it. SVG is a page with scripts; so are HTML and XML.
+_SHOWN = re.compile(r"(audio|video)/[^+]+|image/(?!svg)[^+]+|application/pdf|text/plain")
+
+
+def shown_type(media: str, *, inline: bool) -> tuple[str, bool]:
+    """The media type to answer with, and whether it may be looked at in place: anything else is only ever saved."""
+    if not inline or _SHOWN.fullmatch(media) is None:
+        return media, False
+    return ("text/plain; charset=utf-8" if media == "text/plain" else media), True
+
+
+def revision(row: Mapping[str, Any]) -> str:
+    """An entity tag over all that may change of a file's row (as JSON): two that are equal describe the same file."""
+    told = {name: row[name] for name in _REVISED}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=True).encode())
+    return f'"{digest.hexdigest()[:32]}"'

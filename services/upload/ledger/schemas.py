@@ -1,10 +1,35 @@
-"""A proof on its way to `usage`."""
+"""Transactions as the API shows them, and a proof on its way to `usage`."""
 
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
 
 from pydantic import BaseModel
 
 from services.upload.ledger.service import LedgerProof
+
+
+class TransactionOut(BaseModel):
+    """S1.3. `delta` is the change in bytes stored; `uploaded_by` is who did it."""
+
+    seq: int
+    id: UUID
+    action: str
+    file_id: UUID
+    file_path: str
+    file_name: str
+    file_size: int
+    delta: int
+    content_type: str
+    file_type: str
+    category: str
+    uploaded_by: UUID | None
+    created_at: datetime
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Self:
+        return cls(**row, created_at=row["occurred_at"])
 
 
 class KindOut(BaseModel):

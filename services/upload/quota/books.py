@@ -61,6 +61,7 @@ class Books:
     touched: dict[UUID, datetime] = field(default_factory=dict)  # reservations, and how long they live now
     held: dict[UUID, Held] = field(init=False)
     _rows: dict[UUID, Row] = field(init=False)
+    _versions: dict[str, dict[UUID, Row]] = field(default_factory=dict)  # older ones, by the id of their file
     _keys: dict[str, UUID] = field(init=False)
     _places: dict[Place, UUID] | None = field(init=False)
 
@@ -68,6 +69,9 @@ class Books:
         self.state, self.head = self.known.state, self.known.head
         self.held = dict(self.known.held)
         self._rows = dict(self.known.rows)
+        for file_id, row in self._rows.items():
+            if row["version_of"] is not None:
+                self._versions.setdefault(row["version_of"], {})[file_id] = row
         self._keys = dict(self.known.keys)
         self._places = None if self.known.places is None else dict(self.known.places)
 
@@ -164,26 +168,42 @@ class Books:
             self._keep_version(change, before)
         else:
             self._discard(before)
+        self._drop_versions(change, before["id"], self.known.versions_kept)
         return entry
 
     def _keep_version(self, change: Change, before: Row) -> None:
         """The bytes stay where they are and become a file of their own."""
         version = {**before, "id": str(new_id()), "version_of": before["id"], "idempotency_key": None}
+        version["updated_at"] = self.now.isoformat()  # when it became one
         self._insert(version)
         event = _event(FileStored, version)
         self._write("upload", event, event.size, self.now, change)
 
+    def _drop_versions(self, change: Change, file_id: str, kept: int) -> None:
+        """All but the newest `kept` of a file's older versions, oldest first."""
+        rows = self._versions.get(file_id, {}).values()
+        oldest = sorted(rows, key=lambda row: (datetime.fromisoformat(row["updated_at"]), row["id"]))
+        for row in oldest[: max(0, len(oldest) - kept)]:
+            self._erase(change, row)
+
     def _delete(self, change: Change) -> Result:
+        """A file goes with its older versions, in the same commit."""
         row = self._rows.get(change.command.id)
         if row is None or not self._is_given(change):
             return Result(self.state, missing=True)
-        self.state = apply(self.state, None, Delete(change.command.id, row["size"])).state
+        if not _holds(change, row):
+            return Result(self.state, unmet=True)
+        self._drop_versions(change, row["id"], 0)
+        entry = self._erase(change, row)
+        return Result(self.state, event=entry.event, seq=entry.seq)
+
+    def _erase(self, change: Change, row: Row) -> Entry:
+        self.state = apply(self.state, None, Delete(UUID(row["id"]), row["size"])).state
         trashed = row["trashed_at"] is not None
         event = _event(FileDeleted, row, deleted_at=self.now, deleted_by=change.by, trashed=trashed)
         self._remove(row)
         self._discard(row)
-        entry = self._write("delete", event, -event.size, self.now, change)
-        return Result(self.state, event=event, seq=entry.seq)
+        return self._write("delete", event, -event.size, self.now, change)
 
     def _alter(self, change: Change) -> Result:
         row = self._rows.get(change.command.id)
@@ -195,6 +215,8 @@ class Books:
             return Result(self.state, missing=True)
         if change.values is not None:
             return self._move(change, row)
+        if not _holds(change, row):
+            return Result(self.state, unmet=True)
         return self._trash(change, row) if change.trash is not None else self._restore(change, row)
 
     def _move(self, change: Change, row: Row) -> Result:
@@ -202,9 +224,13 @@ class Books:
         if row["trashed_at"] is not None:
             return Result(self.state, missing=True)
         if not values:
-            return Result(self.state, event=_event(FileStored, row))
+            return Result(self.state, event=_event(FileStored, row))  # so already, perhaps by this very change
+        if not _holds(change, row):
+            return Result(self.state, unmet=True)
         after = {**row, **values, "updated_at": self.now.isoformat()}
         self._update(after)
+        if values.keys() <= {"metadata"}:
+            return Result(self.state, event=_event(FileStored, after))  # nothing that is counted or told
         if after["path"] != row["path"]:
             self._discard(row)
         event = _event(FileMoved, after, previous=_before(row), moved_at=self.now, moved_by=change.by)
@@ -271,12 +297,16 @@ class Books:
         self._unsee(row)
         file_id = UUID(row["id"])
         self._rows[file_id] = row
+        if row["version_of"] is not None:
+            self._versions.setdefault(row["version_of"], {})[file_id] = row
         if self._places is not None and row["version_of"] is None and row["trashed_at"] is None:
             self._places[row["category"], row["folder"], row["name"]] = file_id
 
     def _unsee(self, row: Row) -> None:
         file_id = UUID(row["id"])
         self._rows.pop(file_id, None)
+        if row["version_of"] is not None:
+            self._versions.get(row["version_of"], {}).pop(file_id, None)
         if self._places is not None:
             self._places = {place: held for place, held in self._places.items() if held != file_id}
 

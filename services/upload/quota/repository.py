@@ -25,19 +25,19 @@ _LOCK = """
 """
 
 # Read after the lock: a snapshot taken while waiting for it would be old. $1 are uploads, which may be files already;
-# $2 are files.
+# $2 are files. The worker changes accounts too, and row security shows it everybody's: the tenant is always named.
 _KNOWN = """
     SELECT 'held' AS kind, id, size, image_month, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
     UNION ALL
     SELECT 'file', id, size, NULL, to_jsonb(f) FROM stored_file AS f
-    WHERE id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[])
+    WHERE tenant_id = $4 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[]))
 """
 
 _PLACES = """
     SELECT DISTINCT ON (f.category, f.folder, f.name) to_jsonb(f) AS file
     FROM unnest($1::text[], $2::text[], $3::text[]) AS p(category, folder, name)
     JOIN stored_file AS f ON f.category = p.category AND f.folder = p.folder AND f.name = p.name
-    WHERE f.version_of IS NULL AND f.trashed_at IS NULL
+    WHERE f.tenant_id = $4 AND f.version_of IS NULL AND f.trashed_at IS NULL
     ORDER BY f.category, f.folder, f.name, f.created_at DESC, f.id DESC
 """
 
@@ -48,8 +48,11 @@ _IMAGES = """
 """
 
 _EXPIRED = """
-    SELECT id, size, image_month FROM reservation WHERE expires_at < now() AND NOT id = ANY($1::uuid[])
+    SELECT id, size, image_month FROM reservation
+    WHERE tenant_id = $2 AND expires_at < now() AND NOT id = ANY($1::uuid[])
 """
+
+_VERSIONS = "SELECT id, to_jsonb(f) AS file FROM stored_file AS f WHERE version_of = ANY($1::uuid[])"
 
 _ACCOUNT = """
     WITH held AS (
@@ -117,7 +120,8 @@ async def commit_batch(connection: Any, tenant: UUID, changes: Sequence[Change])
     expired: dict[UUID, Held] = {}
     if any(result.refused for result in results):
         # Nothing is refused for the sake of an upload that died.
-        rows = await connection.fetch(_EXPIRED, [upload for change in changes for upload in _uploads(change)])
+        uploads = [upload for change in changes for upload in _uploads(change)]
+        rows = await connection.fetch(_EXPIRED, uploads, tenant)
         expired = {r["id"]: Held(r["size"], r["image_month"]) for r in rows}
         if expired:
             done, results = books.run(known, now, expired, changes)
@@ -133,14 +137,15 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     files += [given for change in changes for given in change.given]
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
-    for found in await connection.fetch(_KNOWN, uploads, files, keys):
+    for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant):
         if found["kind"] == "held":
             known.held[found["id"]] = Held(found["size"], found["image_month"])
             continue
         known.rows[found["id"]] = found["file"]
         if (key := found["file"]["idempotency_key"]) is not None:
             known.keys[key] = found["id"]
-    await _read_places(connection, known, changes)
+    await _read_places(connection, tenant, known, changes)
+    await _read_versions(connection, known, changes)
     await _read_images(connection, tenant, known, changes)
     return known
 
@@ -149,17 +154,27 @@ def _uploads(change: Change) -> tuple[UUID, ...]:
     return (change.command.id, *change.takes)
 
 
-async def _read_places(connection: Any, known: Known, changes: Sequence[Change]) -> None:
+async def _read_places(connection: Any, tenant: UUID, known: Known, changes: Sequence[Change]) -> None:
     wanted = [(c.file.category, c.file.folder, c.file.name) for c in changes if c.exclusive and c.file is not None]
     if not wanted:
         return
     places: dict[Place, UUID] = {}
-    for found in await connection.fetch(_PLACES, *map(list, zip(*wanted, strict=True))):
+    for found in await connection.fetch(_PLACES, *map(list, zip(*wanted, strict=True)), tenant):
         file = found["file"]
         file_id = UUID(file["id"])
         known.rows[file_id] = file
         places[file["category"], file["folder"], file["name"]] = file_id
     known.places = places
+
+
+async def _read_versions(connection: Any, known: Known, changes: Sequence[Change]) -> None:
+    """Older versions of what is deleted or replaced: they go with their file, or when there are too many of them."""
+    deleted = [change.command.id for change in changes if isinstance(change.command, Delete)]
+    replaced = [change.replaces for change in changes if change.replaces is not None]
+    concerned = {*deleted, *replaced, *(known.places or {}).values()}
+    if concerned:
+        rows = await connection.fetch(_VERSIONS, list(concerned))
+        known.rows |= {row["id"]: row["file"] for row in rows}
 
 
 async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Sequence[Change]) -> None:

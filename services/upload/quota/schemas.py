@@ -32,3 +32,10 @@ class QuotaOut(BaseModel):
             limit_formatted=None if state.limit is None else format_bytes(state.limit),
             available_formatted=None if available is None else format_bytes(available),
         )
+
+
+class AccountOut(QuotaOut):
+    """Of `used`, these bytes are in the trash, and these are older versions of files."""
+
+    trashed: int
+    versions: int

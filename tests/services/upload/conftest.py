@@ -107,6 +107,7 @@ class Billing:
         self.limit: int | None = LIMIT
         self.max_file: int | None = None
         self.plans: list[dict[str, Any]] = []
+        self.trash_days = 0
         self.asked: list[UUID] = []
         self.url = ""
 
@@ -122,7 +123,7 @@ class Billing:
                 "version": 1,
                 "plan": "free",
                 "plan_version": 1,
-                "entitlements": {**limits, "storage_bytes": self.limit},
+                "entitlements": {**limits, "storage_bytes": self.limit, "trash_days": self.trash_days},
             }
 
         @router.get("/api/plans")

@@ -1,0 +1,61 @@
+"""Folders as prefixes."""
+
+import asyncio
+
+from tests.services.upload.conftest import Customer, Upload
+
+
+async def filled(service: Upload) -> Customer:
+    ada = service.customer()
+    for folder in ("a", "a/b", "a/b/c", "a b", "a0", "z/y/x", ""):
+        assert (await ada.upload(b"1234", fields={"folder": folder}))[0] == 201
+    return ada
+
+
+async def folders(ada: Customer, query: str = "") -> list[tuple[str, int, int]]:
+    items = (await ada.call("GET", f"/api/storage/folders?{query}"))[1]["items"]
+    return [(item["path"], item["files"], item["bytes"]) for item in items]
+
+
+async def test_names_counts_and_bytes(service: Upload) -> None:
+    ada, eve = await filled(service), service.customer()
+    assert await folders(ada) == [("a", 3, 12), ("a b", 1, 4), ("a0", 1, 4), ("z", 1, 4)]
+    assert await folders(ada, "prefix=a") == [("a/b", 2, 8)]
+    assert await folders(ada, "prefix=z/y") == [("z/y/x", 1, 4)]
+    assert await folders(ada, "prefix=nowhere") == []
+    assert await folders(eve) == []
+    first = (await ada.call("GET", "/api/storage/folders?limit=2"))[1]
+    rest = (await ada.call("GET", f"/api/storage/folders?cursor={first['next_cursor']}"))[1]
+    assert [item["name"] for item in first["items"] + rest["items"]] == ["a", "a b", "a0", "z"]
+    assert (await ada.call("GET", "/api/storage/folders?prefix=../x"))[0] == 422
+
+
+async def test_a_folder_goes_with_all_below_it_and_nothing_beside(service: Upload) -> None:
+    ada, eve = await filled(service), await filled(service)
+    answers = await asyncio.gather(*(ada.call("DELETE", "/api/storage/folders?path=a") for _ in range(3)))
+    assert sum(body["files"] for status, body, _ in answers if status == 200) == 3
+    assert {status for status, _, _ in answers} <= {200, 404}
+    assert await folders(ada) == [("a b", 1, 4), ("a0", 1, 4), ("z", 1, 4)]
+    assert (await ada.quota())["used"] == 16
+    assert len(await folders(eve)) == 4
+    assert (await ada.call("DELETE", "/api/storage/folders?path=a"))[0] == 404
+    assert (await ada.call("DELETE", "/api/storage/folders?path="))[0] == 422
+
+
+async def test_a_folder_moves_with_all_below_it(service: Upload) -> None:
+    ada = await filled(service)
+    status, done, _ = await ada.call("POST", "/api/storage/folders/move", json={"path": "a", "to": "z/y"})
+    assert (status, done) == (200, {"files": 3, "complete": True})
+    assert await folders(ada, "prefix=z") == [("z/y", 4, 16)]
+    assert await folders(ada, "prefix=z/y") == [("z/y/b", 2, 8), ("z/y/x", 1, 4)]
+    for to in ("z", "z/y"):
+        status, problem, _ = await ada.call("POST", "/api/storage/folders/move", json={"path": "z", "to": to})
+        assert (status, problem["code"]) == (422, "invalid_folder")
+    # Up to the top.
+    assert (await ada.call("POST", "/api/storage/folders/move", json={"path": "z/y", "to": ""}))[1]["files"] == 4
+    assert await folders(ada) == [("a b", 1, 4), ("a0", 1, 4), ("b", 2, 8), ("x", 1, 4)]
+    long = "n" * 255
+    status, problem, _ = await ada.call(
+        "POST", "/api/storage/folders/move", json={"path": "b", "to": "/".join([long] * 4)}
+    )
+    assert (status, problem["code"]) == (422, "invalid_folder")
