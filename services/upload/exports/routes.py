@@ -7,7 +7,7 @@ from starlette.responses import StreamingResponse
 
 from services.upload.dependencies import MANAGERS, Services, Tenant
 from services.upload.exports.schemas import ExportIn, ExportOut
-from services.upload.files.content import Span, Unsatisfiable, requested_span
+from services.upload.files.ranges import Span, Unsatisfiable, requested_spans
 from shared.errors import DomainError
 from shared.http import CurrentTenant, Page, Paging, Problem, encode_cursor
 
@@ -61,13 +61,14 @@ async def get_export_content(export_id: UUID, request: Request, tenant: Tenant, 
     }
     asked = request.headers.get("range") if request.headers.get("if-range", tag) == tag else None
     try:
-        span = requested_span(asked, size)
+        spans = requested_spans(asked, size)
     except Unsatisfiable:
         told = {"content-range": f"bytes */{size}"}
         raise Problem(416, "range_not_satisfiable", f"The export has {size} bytes.", headers=told) from None
-    if span is not None:
-        headers["content-range"] = f"bytes {span.start}-{span.start + span.length - 1}/{size}"
-    status, span = (200, Span(0, size)) if span is None else (206, span)
+    # One piece, as a download that goes on asks for; who asks for several gets the whole.
+    status, span = (206, spans[0]) if len(spans) == 1 else (200, Span(0, size))
+    if status == 206:
+        headers["content-range"] = span.within(size)
     headers["content-length"] = str(span.length)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="application/zip")

@@ -19,7 +19,7 @@ class Named:
 
 def check_owner(path: str, tenant: UUID) -> None:
     """Raises InvalidUpload for what we put there ourselves for somebody else, or for a while."""
-    ours = path.startswith(("customers/", "exports/", "parts/", "staging/"))
+    ours = path.startswith(("customers/", "exports/", "parts/", "direct/", "staging/"))
     if ours and not path.startswith(f"customers/{tenant}/"):
         raise InvalidUpload("not_to_adopt", "It is another tenant's, or an export.")
 
