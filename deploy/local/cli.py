@@ -1,11 +1,13 @@
 """`stowage`: the embedded stack at the command line."""
 
 import argparse
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--folder", default=str(ROOT), help="whose files to upload (default: this project)")
     db = command("db", _db, "Look after the databases.")
     db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers")
+    export = command("export", _export, "Check an archive that was exported; needs no running stack.")
+    export.add_argument("action", choices=("verify",))
+    export.add_argument("file", help="the ZIP")
+    storage = command("storage", _storage, "Adopt files that are there already, or move files to another store.")
+    storage.add_argument("action", choices=("import", "migrate"))
+    storage.add_argument("words", nargs=argparse.REMAINDER, help="see `stowage storage import --help`")
+    job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
+    job.add_argument("action", choices=("list", "run"))
+    job.add_argument("name", nargs="?", help="which one to run")
     return parser
 
 
@@ -186,8 +197,6 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _db(arguments: argparse.Namespace) -> int:
-    import asyncio
-
     from deploy.local.verify import verify_all
 
     problems = asyncio.run(verify_all(running_state(Home(arguments.home))["postgres_owner"]))
@@ -196,6 +205,59 @@ def _db(arguments: argparse.Namespace) -> int:
         for problem in found:
             print(f"  {problem}")
     return 1 if any(problems.values()) else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from services.upload.exports.verify import main as verify
+
+    return verify([arguments.file])
+
+
+def _job(arguments: argparse.Namespace) -> int:
+    name = [arguments.name] if arguments.name else []
+    return _beside(Home(arguments.home), "services.upload.jobs", [arguments.action, *name])
+
+
+def _storage(arguments: argparse.Namespace) -> int:
+    module = {"import": "services.upload.imports", "migrate": "services.upload.relocation"}[arguments.action]
+    home = Home(arguments.home)
+    return _beside(home, module, _with_tenants_id(running_state(home), arguments.words))
+
+
+def _with_tenants_id(state: Mapping[str, Any], words: list[str]) -> list[str]:
+    """The storage service knows tenants by their ids only; people know them by their short names."""
+    from uuid import UUID
+
+    if "--tenant" not in words[:-1]:
+        return words
+    place = words.index("--tenant") + 1
+    try:
+        UUID(words[place])
+    except ValueError:
+        found = asyncio.run(_tenant_called(state["postgres_worker"]["gateway"], words[place]))
+        return [*words[:place], found, *words[place + 1 :]]
+    return words
+
+
+async def _tenant_called(dsn: str, slug: str) -> str:
+    import asyncpg
+
+    connection: Any = await asyncpg.connect(dsn)
+    try:
+        found = await connection.fetchval("SELECT id FROM tenant WHERE slug = $1", slug)
+    finally:
+        await connection.close()
+    if found is None:
+        raise StackError(f"there is no tenant {slug}")
+    return str(found)
+
+
+def _beside(home: Home, module: str, words: list[str]) -> int:
+    """A command of the storage service in a process of its own, told what the running worker was told."""
+    from deploy.local.parts import running_environment
+
+    told = running_environment(home, running_state(home), "upload")
+    return subprocess.run([sys.executable, "-m", module, *words], env=told, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

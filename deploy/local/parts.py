@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from deploy.local.forks import Forked, Nursery
@@ -32,10 +33,7 @@ class Ports:
 
     def __init__(self, home: Home, gateway: int) -> None:
         file = home.path / "run" / "ports.json"
-        try:
-            known: dict[str, int] = json.loads(file.read_text())
-        except (OSError, ValueError):
-            known = {}
+        known = _known(file)
         if not is_free(gateway):
             raise StackError(f"port {gateway} is in use; choose another with --port (make up PORT=…)")
         taken = {gateway}
@@ -48,11 +46,26 @@ class Ports:
             self._ports[name] = port
         write_private(file, json.dumps(self._ports))
 
+    @classmethod
+    def running(cls, home: Home) -> Self:
+        """Those of the stack that runs there."""
+        found = cls.__new__(cls)
+        found._ports = _known(home.path / "run" / "ports.json")  # noqa: SLF001 - its own
+        return found
+
     def __getitem__(self, name: str) -> int:
         return self._ports[name]
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._ports[name]}"
+
+
+def _known(file: Path) -> dict[str, int]:
+    try:
+        found: dict[str, int] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 class Addresses:
@@ -146,6 +159,16 @@ class Addresses:
             "SMTP_PORT": str(self._ports["smtp"]),
             "MAIL_DIR": str(self._home.folder("mail").resolve()),
         }
+
+
+def running_environment(home: Home, state: Mapping[str, Any], service: str) -> dict[str, str]:
+    """What the service's worker is told in the stack that runs: for a command beside it."""
+    secrets = json.loads(home.secrets_file.read_text())
+    addresses = Addresses(home, Ports.running(home), secrets, None)
+    addresses.kafka = state["kafka"]
+    told = addresses.environment(f"{service}:worker")
+    # It may be on a server of the user's own.
+    return {**told, "DATABASE_URL": state["postgres_worker"][service]}
 
 
 def service_parts(home: Home, ports: Ports, addresses: Addresses, nursery: Nursery) -> list[Part]:

@@ -6,7 +6,10 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.upload.cleanup.service import CleanupService
 from services.upload.direct.open import Direct
+from services.upload.erasure.service import ErasureService
+from services.upload.exports.service import ExportService
 from services.upload.files.copying import CopyService
 from services.upload.files.moving import MoveService
 from services.upload.files.replacing import ReplaceService
@@ -20,6 +23,7 @@ from services.upload.intake.intake import Intake
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links.service import LinkService
+from services.upload.overview.service import OverviewService
 from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
@@ -27,6 +31,7 @@ from services.upload.resumable.wiring import Resumable
 from services.upload.scans.service import ScanReports
 from services.upload.trash.service import TrashService
 from services.upload.versions.service import VersionService
+from shared.errors import DomainError
 from shared.http import CurrentTenant
 
 
@@ -46,6 +51,10 @@ class UploadServices:
     links: LinkService
     transactions: TransactionService
     proof: ProofService
+    cleanup: CleanupService
+    overview: OverviewService
+    exports: ExportService
+    erasure: ErasureService
     raw: RawService
     scans: ScanReports
     preflight: PreflightService
@@ -64,5 +73,11 @@ async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 
+async def _manager(principal: CurrentTenant) -> None:
+    if not principal.manages:
+        raise DomainError("manager_required", 403, "Only owners and admins of the team may do this.")
+
+
 Services = Annotated[UploadServices, Depends(_services)]
 Tenant = Annotated[UUID, Depends(_tenant)]
+MANAGERS = Depends(_manager)

@@ -7,11 +7,17 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from services.upload.blobs.open import open_locations
+from services.upload.cleanup import routes as cleanup
+from services.upload.cleanup.service import CleanupService
 from services.upload.dependencies import UploadServices
 from services.upload.direct import routes as direct
 from services.upload.direct import uppy
 from services.upload.direct.open import open_direct
 from services.upload.entitlements.service import EntitlementService
+from services.upload.erasure import routes as erasure
+from services.upload.erasure.service import ErasureService
+from services.upload.exports import routes as exports
+from services.upload.exports.service import ExportService
 from services.upload.files import routes as files
 from services.upload.files.copying import CopyService
 from services.upload.files.moving import MoveService
@@ -33,6 +39,8 @@ from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
 from services.upload.links.service import LinkService
+from services.upload.overview import routes as overview
+from services.upload.overview.service import OverviewService
 from services.upload.preflight import routes as preflight
 from services.upload.preflight.plans import Plans
 from services.upload.preflight.service import PreflightService
@@ -89,6 +97,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             await offered.uploads.close()
             await locations.close()
 
+    user = [cleanup.router, overview.router, exports.router, erasure.router]
     app = create_app(
         settings,
         title="Stowage upload",
@@ -109,6 +118,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             ledger.router,
             image_quota_routes.router,  # before the images': `quota` is no image's id
             image_routes.router,
+            *user,
             outbox_router(database, [FILES]),
         ],
         lifespan=lifespan,
@@ -137,6 +147,10 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         transactions=TransactionService(database),
         direct=offered,
         proof=ProofService(database, locations),
+        cleanup=CleanupService(database, accounts),
+        overview=OverviewService(database, accounts),
+        erasure=ErasureService(database, accounts, settings.signing_secrets),
+        exports=ExportService(database, accounts, locations),
         raw=RawService(database, intake),
         scans=ScanReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),

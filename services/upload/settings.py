@@ -44,6 +44,7 @@ class Settings(ServiceSettings):
     max_resumable_size: int = Field(default=5 * 1024**4, gt=0)  # bytes in pieces or straight to the store
     allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
     reservation_seconds: int = Field(default=3600, ge=5)
+    orphan_seconds: int = Field(default=86_400, ge=0)  # from finding an object without a file to removing it
     resumable_seconds: int = Field(default=86_400, ge=5)  # an upload in pieces is kept so long after the last of them
     idle_seconds: float = Field(default=30, gt=0)  # a body that brings nothing for so long is given up
     clamav_url: str = ""  # tcp://host:port; empty: files are not scanned

@@ -53,6 +53,13 @@ OWN = {
     "/api/images",
     "/api/images/quota",
     "/api/images/upload",
+    "/api/user/storage-info",
+    "/api/user/storage-cleanup",  # a plan's id is in the body: tested with the clean-up
+    "/api/user/storage-cleanup/history",
+    "/api/user/export-data",
+    "/api/user/exports",
+    "/api/admin/erasures",  # administrators of the platform only
+    "/api/admin/erasures/check",
     "/api/usage/summary",
     "/api/usage/alerts",
     "/api/usage/thresholds",
@@ -84,6 +91,10 @@ async def things_of(victim: Person) -> dict[str, str]:
     slug = victim.tenant["slug"]
     body = {"plan": "pro", "method": "credit_card"}
     payment = (await victim.call("POST", f"/api/payments/{slug}/initiate", body)).expect(201, "payment")
+    plan = (await victim.call("POST", "/api/user/storage-cleanup", {"trash": True, "dry_run": True})).expect(
+        200, "plan"
+    )
+    export = (await victim.call("POST", "/api/user/export-data", {})).expect(202, "export")
     file = f"/api/storage/files/{made['file_id']}"
     link = (await victim.call("POST", f"{file}/links", {})).expect(201, "link")
     (await victim.call("PUT", "/api/storage/settings", {"versions_kept": 1})).expect(200, "settings")
@@ -95,6 +106,8 @@ async def things_of(victim: Person) -> dict[str, str]:
         "file_id": made["file_id"],
         "image_id": made["file_id"],
         "user_email": victim.email,
+        "plan_id": plan["plan_id"],
+        "export_id": export["export_id"],
         "tenant_id": victim.tenant["id"],
         "team_slug": slug,
         "slug": slug,

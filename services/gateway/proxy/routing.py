@@ -4,6 +4,7 @@ _PREFIXES = {
     "/api/storage": "upload",
     "/api/images": "upload",
     "/api/user": "upload",
+    "/api/admin/erasures": "upload",
     "/api/usage": "usage",
     "/api/plans": "billing",
     "/api/subscription": "billing",
@@ -19,8 +20,9 @@ SERVICES = ("upload", "usage", "billing")
 
 def service_of(path: str) -> str | None:
     """None for the gateway's own. `/internal/**` of a service is nobody's from outside."""
-    parts = path.split("/", 3)
-    return _PREFIXES.get("/".join(parts[:3])) if len(parts) >= 3 else None
+    parts = path.split("/", 4)
+    # What administrators may ask of a service has one name more.
+    return _PREFIXES.get("/".join(parts[: 4 if parts[2:3] == ["admin"] else 3]))
 
 
 def is_open(method: str, path: str) -> bool:

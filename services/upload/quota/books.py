@@ -5,7 +5,7 @@ Everything is decided here: what is admitted, what was done before, which rows a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -25,6 +25,8 @@ from shared.events import (
 from shared.ids import new_id
 
 E = TypeVar("E", bound=FileEvent)
+READERS = timedelta(hours=1)  # how long bytes that were moved stay for whoever began to read them
+
 Row = dict[str, Any]  # a stored file, as JSON
 Place = tuple[str, str, str]  # category, folder, name
 
@@ -54,7 +56,7 @@ class Books:
     inserted: list[Row] = field(default_factory=list)
     updated: dict[UUID, Row] = field(default_factory=dict)
     deleted: list[UUID] = field(default_factory=list)
-    garbage: list[tuple[str, str, int]] = field(default_factory=list)  # location, path, size
+    garbage: list[tuple[str, str, int, datetime]] = field(default_factory=list)  # location, path, size, from when on
     tasks: list[tuple[UUID, str]] = field(default_factory=list)
     touched: dict[UUID, datetime] = field(default_factory=dict)  # reservations, and how long they live now
     held: dict[UUID, Held] = field(init=False)
@@ -187,7 +189,7 @@ class Books:
     def _delete(self, change: Change) -> Result:
         """A file goes with its older versions, in the same commit."""
         row = self._rows.get(change.command.id)
-        if row is None:
+        if row is None or not self._is_given(change):
             return Result(self.state, missing=True)
         if not _holds(change, row):
             return Result(self.state, unmet=True)
@@ -205,7 +207,11 @@ class Books:
 
     def _alter(self, change: Change) -> Result:
         row = self._rows.get(change.command.id)
-        if row is None or row["version_of"] is not None:
+        if row is None or not self._is_given(change):
+            return Result(self.state, missing=True)
+        if change.place is not None:
+            return self._relocate(change, row, change.place)
+        if row["version_of"] is not None:
             return Result(self.state, missing=True)
         if change.values is not None:
             return self._move(change, row)
@@ -230,6 +236,22 @@ class Books:
         event = _event(FileMoved, after, previous=_before(row), moved_at=self.now, moved_by=change.by)
         entry = self._write("move", event, 0, self.now, change)
         return Result(self.state, event=event, seq=entry.seq)
+
+    def _relocate(self, change: Change, row: Row, place: tuple[str, str]) -> Result:
+        """The same bytes elsewhere. Whoever has just looked the old place up still finds them there for a while."""
+        location, path = place
+        after = {**row, "location": location, "path": path}
+        self._update(after)
+        self.garbage.append((row["location"], row["path"], row["size"], self.now + READERS))
+        if path == row["path"]:
+            return Result(self.state)
+        event = _event(FileMoved, after, previous=_before(row), moved_at=self.now, moved_by=change.by)
+        entry = self._write("move", event, 0, self.now, change)
+        return Result(self.state, event=event, seq=entry.seq)
+
+    def _is_given(self, change: Change) -> bool:
+        rows = ((self._rows.get(file_id), columns) for file_id, columns in change.given.items())
+        return all(row is not None and columns.items() <= row.items() for row, columns in rows)
 
     def _trash(self, change: Change, row: Row) -> Result:
         if row["trashed_at"] is not None or change.trash is None:
@@ -299,7 +321,7 @@ class Books:
             self.deleted.append(file_id)
 
     def _discard(self, row: Row) -> None:
-        self.garbage.append((row["location"], row["path"], row["size"]))
+        self.garbage.append((row["location"], row["path"], row["size"], self.now))
 
 
 def run(

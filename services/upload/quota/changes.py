@@ -20,8 +20,10 @@ class Change:
     A settlement brings its `file`. With `replaces` it takes that file's place and id; with `exclusive` it takes the
     place of whatever file has its category, folder and name by then; with `vacant`, too, none may have it. What the
     reservations `takes` hold is its own. An alteration brings either the file's new `values`, or `trash`: the moment it
-    is to be purged, None to restore it. `condition`: what must be true of the file it is about at the moment of the
-    change, whatever was read before.
+    is to be purged, None to restore it; or `place`, when its bytes have been copied to another location and path.
+
+    `condition`: what must be true of the file it is about at the moment of the change, whatever was read before.
+    `given`: files, and columns as JSON that they must still have; otherwise nothing is done and `missing` is said.
     """
 
     command: Command
@@ -38,6 +40,8 @@ class Change:
     vacant: bool = False
     values: Mapping[str, Any] | None = None
     trash: datetime | None = None
+    place: tuple[str, str] | None = None  # location, path
+    given: Mapping[UUID, Mapping[str, Any]] = field(default_factory=dict)
     condition: Condition | None = None
     by: UUID | None = None  # who deletes or alters
     traceparent: str | None = None

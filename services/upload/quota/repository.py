@@ -17,8 +17,10 @@ class TenantUnknown(LookupError):
     """No account yet: its entitlements have to be asked for first."""
 
 
+# An erased tenant stores nothing any more.
 _LOCK = """
-    SELECT limit_bytes, used, reserved, files, seq, head_hash, images_month, versions_kept
+    SELECT CASE WHEN deleted_at IS NULL THEN limit_bytes ELSE -1 END AS limit_bytes, used, reserved, files, seq,
+        head_hash, images_month, versions_kept
     FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE
 """
 
@@ -86,8 +88,9 @@ _UPDATE = f"""
 _REMOVE = "DELETE FROM stored_file WHERE id = ANY($1::uuid[])"
 
 _GARBAGE = """
-    INSERT INTO blob_garbage (tenant_id, location, path, size)
-    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING
+    INSERT INTO blob_garbage (tenant_id, location, path, size, at)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::timestamptz[])
+    ON CONFLICT (location, path) DO UPDATE SET at = excluded.at
 """
 
 _TASKS = """
@@ -131,6 +134,7 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     known = Known(state, Head(row["seq"], row["head_hash"]), row["versions_kept"])
     files = [change.command.id for change in changes if isinstance(change.command, Delete | Alter)]
     uploads = [u for change in changes if not isinstance(change.command, Delete | Alter) for u in _uploads(change)]
+    files += [given for change in changes for given in change.given]
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
     for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant):
@@ -194,7 +198,8 @@ async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UU
     if done.deleted:
         await connection.execute(_REMOVE, done.deleted)
     if done.garbage:
-        await connection.execute(_GARBAGE, tenant, *_columns(done.garbage))
+        once = {(location, path): (location, path, size, at) for location, path, size, at in done.garbage}
+        await connection.execute(_GARBAGE, tenant, *_columns(list(once.values())))
     if done.tasks:
         await connection.execute(_TASKS, tenant, *_columns(done.tasks))
     if done.entries:

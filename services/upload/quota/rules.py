@@ -1,7 +1,8 @@
 """What may be stored. Pure: a frozen state, a command, the next state. No clock, no session.
 
 Always: used + reserved ≤ limit after an admission, whatever came before. A limit lowered below what is stored
-deletes nothing; it refuses until enough has gone. Images of a month are admitted by the same commands, the same way.
+deletes nothing, and neither does an import that was allowed over it; both refuse until enough has gone. Images of a
+month are admitted by the same commands, the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,12 +71,14 @@ class Settle:
 
     `freed`: bytes of the file it takes the place of, which go at the same moment; None where it is a new file.
     `month`: it is an image of that month, also when its reservation has been given away meanwhile.
+    `force`: it lies there already, so it counts even where it does not fit (an import that was allowed to).
     """
 
     id: UUID
     size: int
     freed: int | None = None
     month: date | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
     before = held.size if held else 0
     change = command.size - (command.freed or 0)
     # A reservation that expired is not refused where the file still fits.
-    if change > before and not state.fits(change - before):
+    if change > before and not command.force and not state.fits(change - before):
         return Outcome("bytes", state, held)
     month = held.month if held is not None else None
     if month is None and command.month is not None:

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from services.upload.blobs.cleanup import REMOVED
+from services.upload.blobs.garbage import REMOVED
 from services.upload.blobs.locations import Locations
 from services.upload.resumable import repository
 from services.upload.resumable.models import ResumableUpload, part_path
@@ -11,15 +11,16 @@ from shared.db import Database
 PAGE = 100
 
 
-class Expiry:
+class ResumableExpiry:
     """The worker's. The space is given back by the job that expires reservations: they end at the same time."""
 
     def __init__(self, database: Database, locations: Locations) -> None:
         self._database = database
         self._locations = locations
 
-    async def remove_expired(self) -> None:
+    async def run(self) -> dict[str, int] | None:
         """Bytes first, then the row, so that a crash repeats and forgets nothing."""
+        removed = 0
         while True:
             async with self._database.transaction() as connection:
                 uploads = await repository.claim_expired(connection, uuid4(), PAGE)
@@ -27,8 +28,9 @@ class Expiry:
                 await self._remove_bytes(upload)
             async with self._database.transaction() as connection:
                 await repository.delete(connection, [upload.id for upload in uploads])
+            removed += len(uploads)
             if len(uploads) < PAGE:
-                return
+                return {"uploads": removed} if removed else None
 
     async def _remove_bytes(self, upload: ResumableUpload) -> None:
         if upload.finished and not upload.partial:

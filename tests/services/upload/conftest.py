@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 
 from services.upload.main import create
 from services.upload.settings import Settings
+from services.upload.upkeep import Upkeep, open_upkeep
 from shared.errors import DomainError
 from shared.http import problems
 from shared.http.server import server_for
@@ -203,3 +204,11 @@ async def service(
     async with aiohttp.ClientSession() as http:
         async for _ in serving(app, settings):
             yield Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http)
+
+
+@pytest.fixture
+async def upkeep(service: Upload, billing: Billing) -> AsyncIterator[Upkeep]:
+    """What the worker does, one step at a time; everything old enough at once."""
+    settings = settings_for(service.dsn.worker, service.root, billing.url, reservation_seconds=5, orphan_seconds=0)
+    async with open_upkeep(settings) as found:
+        yield found

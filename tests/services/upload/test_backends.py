@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.upload.blobs.cleanup import Cleanup
+from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.open import open_locations
+from services.upload.findings.orphans import Orphans
 from services.upload.settings import Settings
 from shared.db import Database
 from shared.security import Principal, sign
@@ -26,9 +27,8 @@ async def clean(service: Upload) -> None:
     settings = service.settings
     locations = open_locations(settings)
     async with Database(service.dsn.worker, pool_size=2, application_name="test") as database:
-        cleanup = Cleanup(database, locations, settled_after=-60)
-        await cleanup.remove_garbage()
-        await cleanup.sweep_orphans()
+        await Garbage(database, locations).run()
+        await Orphans(database, locations, settled_after=-60, grace=-60).run()
     await locations.close()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from services.upload.blobs.cleanup import Cleanup
+from services.upload.blobs.garbage import Garbage
 from services.upload.images.thumbnails import service as thumbnails
 from shared.db import Database
 from tests.services.upload.images.conftest import Photographer, Studio, picture
@@ -96,7 +96,7 @@ async def test_not_counted_and_gone_with_the_file(studio: Studio) -> None:
     await who.call("DELETE", path.replace("/images/", "/storage/files/"))
     assert not await studio.query("SELECT FROM thumbnail")
     async with Database(studio.apps[0].dsn.worker, pool_size=2) as worker:
-        await Cleanup(worker, studio.analysis._locations, 60).remove_garbage()
+        await Garbage(worker, studio.analysis._locations).run()
     assert studio.apps[0].blobs() == []
     assert not await studio.query("SELECT FROM blob_garbage")
 

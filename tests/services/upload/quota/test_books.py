@@ -47,7 +47,7 @@ class World:
         self.state, self.head, self.held = done.state, done.head, done.held
         self.entries += done.entries
         self.placed |= {entry.event.path for entry in done.entries}
-        self.garbage += [path for _, path, _ in done.garbage]
+        self.garbage += [path for _, path, _, _ in done.garbage]
         assert not set(done.updated) & {UUID(row["id"]) for row in done.inserted}
         for file_id in done.deleted:
             del self.rows[file_id]

@@ -12,7 +12,7 @@ import pytest
 from services.upload.blobs.open import open_locations
 from services.upload.main import create
 from services.upload.resumable import turns
-from services.upload.resumable.expiry import Expiry
+from services.upload.resumable.expiry import ResumableExpiry
 from shared.db import Database
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Billing, Customer, Upload, serving, settings_for
@@ -215,7 +215,7 @@ async def test_what_expires_is_gone_with_its_bytes(tus: Tus, service: Upload) ->
         assert (await tus.delete(upload)).code == "upload_expired"
         database, locations = Database(service.dsn.worker), open_locations(service.settings)
         async with database:
-            await Expiry(database, locations).remove_expired()
+            await ResumableExpiry(database, locations).run()
         await locations.close()
     assert {str(row["id"]) for row in await tus.rows()} == {busy, kept}
     assert service.blobs() == []

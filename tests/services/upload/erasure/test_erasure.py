@@ -1,0 +1,226 @@
+"""A tenant erased: nothing of it is left but what proves it, and the chain of its ledger holds."""
+
+import hashlib
+import itertools
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.upload.erasure import erasing, repository
+from services.upload.ledger.service import ChainBroken
+from services.upload.upkeep import Upkeep
+from shared import faults
+from shared.events import FileEvent
+from shared.events.registry import decode
+from shared.security import Principal, sign
+from tests.fixtures.postgres import query
+from tests.services.upload.conftest import SECRET, Customer, Upload
+
+PATH = "/api/admin/erasures"
+
+
+class Admin(Customer):
+    @property
+    def token(self) -> str:
+        return sign(
+            Principal(kind="user", user_id=self.user, is_admin=True), secret=SECRET, audience="upload", issuer="g"
+        )
+
+
+class Died(BaseException):
+    """As a killed process would end."""
+
+
+def admin(service: Upload) -> Admin:
+    return Admin(service, uuid4(), uuid4())
+
+
+async def publish(service: Upload) -> None:
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO outbox_cursor (topic, tenant_id, published_seq) "
+        "SELECT 'files.v1', tenant_id, seq FROM tenant_storage "
+        "ON CONFLICT (topic, tenant_id) DO UPDATE SET published_seq = excluded.published_seq",
+    )
+
+
+async def erase(service: Upload, upkeep: Upkeep, tenant: UUID) -> dict[str, Any]:
+    status, answer, _ = await admin(service).call("POST", PATH, json={"tenant_id": str(tenant)})
+    assert status == 202, answer
+    await upkeep.jobs.run("erasures")  # deletes
+    await publish(service)
+    await upkeep.jobs.run("erasures")
+    answer = (await admin(service).call("GET", f"{PATH}?tenant_id={tenant}"))[1]
+    assert answer["status"] == "done", answer
+    return answer  # type: ignore[no-any-return]
+
+
+async def fill(service: Upload, ada: Customer) -> list[bytes]:
+    contents = [b"secret one", b"secret two", b"secret trash"]
+    made = [
+        (await ada.upload(content, name=f"Ada {n}.txt", fields={"folder": "Ada"}))[1]
+        for n, content in enumerate(contents)
+    ]
+    await query(
+        service.dsn.superuser, "UPDATE stored_file SET trashed_at = now() WHERE id::text = $1", made[2]["file_id"]
+    )
+    before = (await ada.upload(b"deleted before", name="Ada.txt"))[1]
+    await ada.call("DELETE", f"/api/storage/files/{before['file_id']}")
+    return contents
+
+
+async def test_nothing_is_left_but_the_proof(service: Upload, upkeep: Upkeep) -> None:
+    ada, bob = service.customer(), service.customer()
+    contents = await fill(service, ada)
+    kept = (await bob.upload(b"bob"))[1]
+    await ada.call("POST", "/api/user/export-data", json={})
+    await ada.call("POST", "/api/user/storage-cleanup", json={"duplicates": True, "dry_run": True})
+    await upkeep.jobs.run("exports")
+    answer = await erase(service, upkeep, ada.tenant)
+    certificate = json.loads(answer["certificate"])
+    entries = await service.ledger(ada.tenant)
+    removed = [entry for entry in entries[-3:] if entry["action"] == "delete"]
+    account = await service.account(ada.tenant)
+    assert len(removed) == 3
+    assert certificate["removed"]["files"] == 3
+    assert certificate["removed"]["bytes"] == sum(map(len, contents))
+    assert certificate["ledger"] == {"position": 8, "head_hash": account["head_hash"].hex(), "used": 0}
+    assert certificate["objects_left"] == {"default": 0}
+    left = [str(path) for path in service.blobs()]
+    assert len(left) == 1
+    assert left[0].endswith(kept["file_path"])
+    assert (await bob.call("GET", f"/api/storage/files/{kept['file_id']}/content"))[1] == b"bob"
+    # No table says a word of it.
+    tables = await query(
+        service.dsn.superuser, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relforcerowsecurity"
+    )
+    for (table,) in tables:
+        rows = await query(
+            service.dsn.superuser, f"SELECT to_jsonb(t)::text FROM {table} AS t WHERE tenant_id = $1", ada.tenant
+        )
+        for (row,) in rows:
+            assert "Ada" not in row, table
+            assert table == "erasure" or str(ada.user) not in row, table
+    hashes = hashlib.sha256("".join(f"{h}\n" for h in await _deleted(contents, certificate)).encode()).hexdigest()
+    assert certificate["removed"]["hashes"] == hashes
+
+
+async def _deleted(contents: list[bytes], certificate: dict[str, Any]) -> list[str]:
+    """In whatever order they went: the one whose hash is certified."""
+    for order in itertools.permutations(hashlib.sha256(content).hexdigest() for content in contents):
+        if hashlib.sha256("".join(f"{h}\n" for h in order).encode()).hexdigest() == certificate["removed"]["hashes"]:
+            return list(order)
+    return []
+
+
+async def test_the_chain_holds_and_the_ledger_can_be_published_again(service: Upload, upkeep: Upkeep) -> None:
+    ada = service.customer()
+    await fill(service, ada)
+    before = await service.ledger(ada.tenant)
+    await erase(service, upkeep, ada.tenant)
+    proof = await service.app.state.services.proof.prove(ada.tenant, None)
+    assert (proof.position, sum(kind.bytes for kind in proof.kinds), proof.store.orphans_bytes) == (8, 0, 0)
+    after = await service.ledger(ada.tenant)
+    for old, new in zip(before, after, strict=False):
+        event, told = decode(old["type"], old["body"]), decode(new["type"], new["body"])
+        assert isinstance(event, FileEvent)
+        assert isinstance(told, FileEvent)
+        assert (new["hash"], new["seq"], new["delta"]) == (old["hash"], old["seq"], old["delta"])
+        assert (told.file_id, told.size, told.category) == (event.file_id, event.size, event.category)
+        assert (told.name, told.path, told.uploaded_by) == ("", "", None)
+    # A redacted entry's hash still binds the ones behind it.
+    await query(service.dsn.superuser, "ALTER TABLE storage_transaction DISABLE TRIGGER append_only")
+    await query(service.dsn.superuser, "UPDATE storage_transaction SET hash = '\\x00' WHERE seq = 3")
+    with pytest.raises(ChainBroken):
+        await service.app.state.services.proof.prove(ada.tenant, None)
+
+
+async def test_twice_is_once(service: Upload, upkeep: Upkeep) -> None:
+    ada = service.customer()
+    await fill(service, ada)
+    first = await erase(service, upkeep, ada.tenant)
+    assert await erase(service, upkeep, ada.tenant) == first
+    nobody = await erase(service, upkeep, uuid4())
+    assert json.loads(nobody["certificate"])["removed"] == {
+        "files": 0,
+        "bytes": 0,
+        "hashes": hashlib.sha256().hexdigest(),
+    }
+
+
+async def test_nothing_new_is_accepted_from_the_request_on(service: Upload, upkeep: Upkeep) -> None:
+    ada = service.customer()
+    await ada.upload(b"before")
+    await admin(service).call("POST", PATH, json={"tenant_id": str(ada.tenant)})
+    status, answer = await ada.upload(b"after")
+    assert (status, answer["code"]) == (413, "quota_exceeded")
+    await upkeep.jobs.run("erasures")
+    assert (await ada.upload(b"after"))[0] == 413
+
+
+async def test_it_waits_until_everybody_has_heard(service: Upload, upkeep: Upkeep) -> None:
+    ada = service.customer()
+    await fill(service, ada)
+    await admin(service).call("POST", PATH, json={"tenant_id": str(ada.tenant)})
+    await upkeep.jobs.run("erasures")
+    answer = (await admin(service).call("GET", f"{PATH}?tenant_id={ada.tenant}"))[1]
+    assert (answer["status"], answer["waits_for"]) == ("pending", "the ledger is not published to its end")
+    assert not service.blobs(), "the bytes do not wait"
+    assert all(entry["redacted_at"] is None for entry in await service.ledger(ada.tenant))
+
+
+@pytest.mark.parametrize("place", ["upload.erasing", "upload.redacted"])
+async def test_a_death_in_between(service: Upload, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    ada = service.customer()
+    await fill(service, ada)
+    monkeypatch.setattr(repository, "REDACTED", 4)
+    monkeypatch.setattr(erasing, "TOGETHER", 2)
+
+    def die(name: str) -> None:
+        if name == place:
+            raise Died
+
+    await admin(service).call("POST", PATH, json={"tenant_id": str(ada.tenant)})
+    if place == "upload.redacted":
+        await upkeep.jobs.run("erasures")
+        await publish(service)
+    monkeypatch.setattr(faults, "reach", die)
+    with pytest.raises(Died):
+        await upkeep.jobs.run("erasures")
+    monkeypatch.setattr(faults, "reach", lambda _name: None)
+    certificate = json.loads((await erase(service, upkeep, ada.tenant))["certificate"])
+    assert (certificate["removed"]["files"], certificate["removed"]["bytes"]) == (3, 32)
+    assert all(entry["redacted_at"] for entry in await service.ledger(ada.tenant))
+
+
+async def test_the_signature_is_ours(service: Upload, upkeep: Upkeep) -> None:
+    answer = await erase(service, upkeep, uuid4())
+    said = {"certificate": answer["certificate"], "signature": answer["signature"]}
+    assert (await admin(service).call("POST", f"{PATH}/check", json=said))[1] == {"genuine": True}
+    said["certificate"] = said["certificate"].replace('"files":0', '"files":1')
+    assert (await admin(service).call("POST", f"{PATH}/check", json=said))[1] == {"genuine": False}
+
+
+async def test_only_administrators(service: Upload) -> None:
+    ada = service.customer()
+    body = {"tenant_id": str(ada.tenant)}
+    assert (await ada.call("POST", PATH, json=body))[1]["code"] == "admin_required"
+    assert (await ada.call("GET", f"{PATH}?tenant_id={ada.tenant}"))[0] == 403
+    assert (await admin(service).call("GET", f"{PATH}?tenant_id={uuid4()}"))[1]["code"] == "erasure_not_found"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["delta = delta + 1", "redacted_at = now(), delta = 0", "body = ''", "redacted_at = now(), hash = '\\x00'"],
+)
+async def test_a_ledger_of_the_living_is_not_redacted(service: Upload, change: str) -> None:
+    ada = service.customer()
+    await ada.upload(b"content")
+    for statement in (f"UPDATE storage_transaction SET {change}", "UPDATE storage_transaction SET redacted_at = now()"):
+        with pytest.raises(Exception, match="append only"):
+            await query(service.dsn.worker, statement)
+    await query(service.dsn.superuser, "UPDATE tenant_storage SET deleted_at = now()")
+    with pytest.raises(Exception, match="append only"):
+        await query(service.dsn.worker, f"UPDATE storage_transaction SET {change}")

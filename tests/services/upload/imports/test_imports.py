@@ -1,0 +1,155 @@
+"""A folder that was there before becomes a tenant's files, counted to the byte, and stays where it is."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.upload.blobs.local import LocalStore
+from services.upload.imports.service import Importer, Source
+from services.upload.upkeep import Upkeep
+from services.upload.wiring import load_categories
+from shared.clock import SystemClock
+from tests.fixtures.postgres import query
+from tests.services.upload.conftest import LIMIT, Upload
+
+
+class Old:
+    """A store with somebody's photos and papers in it."""
+
+    def __init__(self, service: Upload, upkeep: Upkeep, root: Path) -> None:
+        self.folder = root / "blobs"
+        self.store = LocalStore(root)
+        for locations in (service.app.state.services.files._locations, upkeep.locations):
+            locations._stores = {**locations._stores, "old": self.store}
+        self.ada = service.customer()
+        self.importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
+        self.source = Source(self.ada.tenant, "old", "archive", "documents", enforce=True)
+
+    def put(self, path: str, content: bytes) -> None:
+        file = self.folder / "archive" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+    async def adopt(self, **changes: Any) -> dict[str, Any]:
+        return await self.importer.setup_storage_usage_tracking(replace(self.source, **changes))
+
+    async def files(self) -> dict[str, dict[str, Any]]:
+        items = (await self.ada.call("GET", "/api/storage/files"))[1]["items"]
+        return {f"{item['folder']}/{item['file_name']}": item for item in items}
+
+
+@pytest.fixture
+async def old(service: Upload, upkeep: Upkeep, tmp_path: Path) -> AsyncIterator[Old]:
+    found = Old(service, upkeep, tmp_path / "old")
+    yield found
+    await found.store.close()
+
+
+async def test_a_folder_is_adopted_where_it_lies(old: Old, service: Upload, upkeep: Upkeep) -> None:
+    old.put("note.txt", b"hello")
+    old.put("2024/photo.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 100)
+    (old.folder / "other.txt").write_bytes(b"not below the prefix")
+    assert await old.adopt(dry=True) == {"files": 2, "bytes": 113, "known": 0, "skipped": {}, "full": None}
+    assert await old.files() == {}
+    assert await old.adopt() == {"files": 2, "bytes": 113, "known": 0, "skipped": {}, "full": None}
+    files = await old.files()
+    assert set(files) == {"/note.txt", "2024/photo.png"}
+    assert files["2024/photo.png"]["content_type"] == "image/png"
+    assert files["/note.txt"]["sha256"] == hashlib.sha256(b"hello").hexdigest()
+    assert files["/note.txt"]["file_path"] == "archive/note.txt"
+    assert (await old.ada.quota())["used"] == 113
+    entries = await service.ledger(old.ada.tenant)
+    assert [(entry["action"], entry["type"]) for entry in entries] == [("upload", "file.stored")] * 2
+    path = f"/api/storage/files/{files['/note.txt']['file_id']}"
+    assert (await old.ada.call("GET", f"{path}/content"))[1] == b"hello"
+    assert not service.blobs(), "nothing was copied"
+    await old.ada.call("DELETE", path)
+    await upkeep.jobs.run("garbage")
+    assert not (old.folder / "archive" / "note.txt").exists(), "deleting an adopted file deletes its object"
+    assert (old.folder / "other.txt").exists()
+
+
+async def test_twice_adopts_once_and_a_stop_goes_on(old: Old) -> None:
+    for number in range(12):
+        old.put(f"{number:02}.txt", b"x" * number)
+    await old.adopt()
+    old.put("new.txt", b"new")
+    assert await old.adopt() == {"files": 1, "bytes": 3, "known": 12, "skipped": {}, "full": None}
+    assert (await old.ada.quota())["used"] == sum(range(12)) + 3
+
+
+async def test_two_imports_at_once_adopt_once(old: Old, service: Upload) -> None:
+    for number in range(20):
+        old.put(f"{number}.txt", b"xx")
+    await asyncio.gather(old.adopt(), old.adopt())
+    assert (await old.ada.quota())["used"] == 40
+    assert len(await service.ledger(old.ada.tenant)) == 20
+
+
+async def test_an_object_is_one_tenants(old: Old, service: Upload) -> None:
+    old.put("note.txt", b"hello")
+    await old.adopt()
+    eve = service.customer()
+    assert (await old.adopt(tenant=eve.tenant))["known"] == 1
+    assert (await eve.quota())["used"] == 0
+
+
+async def test_enforced_it_ends_where_the_plan_ends(old: Old) -> None:
+    await old.ada.upload(b"x" * (LIMIT - 10))
+    old.put("a.txt", b"x" * 11)
+    for dry in (True, False):
+        assert (await old.adopt(dry=dry))["full"] == 11
+    assert (await old.ada.quota())["used"] == LIMIT - 10
+    old.put("a.txt", b"x" * 10)
+    assert (await old.adopt())["files"] == 1
+    assert (await old.ada.quota())["available"] == 0
+
+
+async def test_allowed_over_everything_counts_and_nothing_more_fits(old: Old, service: Upload) -> None:
+    old.put("big.bin", b"\0" * (LIMIT + 10))
+    old.put("small.txt", b"x")
+    assert (await old.adopt(enforce=False))["files"] == 2
+    quota = await old.ada.quota()
+    assert (quota["used"], quota["available"], quota["can_upload"]) == (LIMIT + 11, 0, False)
+    assert (await old.ada.upload(b"x"))[0] == 413
+    account = await service.account(old.ada.tenant)
+    assert sum(entry["delta"] for entry in await service.ledger(old.ada.tenant)) == account["used"]
+    file = (await old.files())["/big.bin"]["file_id"]
+    await old.ada.call("DELETE", f"/api/storage/files/{file}")
+    assert (await old.ada.upload(b"x"))[0] == 201
+
+
+async def test_what_could_not_have_been_uploaded_is_passed_over_and_said(old: Old) -> None:
+    old.put("good.txt", b"good")
+    old.put("a\nb.txt", b"bad")
+    done = await old.adopt()
+    assert done["files"] == 1
+    assert "control characters" in done["skipped"]["archive/a\nb.txt"]
+
+
+async def test_what_is_ours_for_others_is_not_adopted(old: Old, service: Upload) -> None:
+    eve = service.customer()
+    made = (await eve.upload(b"eve"))[1]
+    await query(old.importer._database.dsn, "DELETE FROM stored_file")  # an orphan of hers, in the grace time
+    assert (service.root / "blobs" / made["file_path"]).exists()
+    done = await old.adopt(location="default", prefix="")
+    assert (done["files"], list(done["skipped"])) == (0, [made["file_path"]])
+
+
+async def test_the_proof_holds(old: Old, service: Upload) -> None:
+    old.put("note.txt", b"hello")
+    await old.adopt()
+    proof = await service.app.state.services.proof.prove(old.ada.tenant, None)
+    assert (proof.store.bytes, proof.store.files, proof.store.missing, proof.store.orphans_bytes) == (5, 1, [], 0)
+
+
+async def test_an_unknown_category_or_location(old: Old) -> None:
+    for changes in ({"category": "nonsense"}, {"location": "nowhere"}):
+        with pytest.raises(Exception, match=r"Known categories|not configured"):
+            await old.adopt(**changes)
+    assert not await query(old.importer._database.dsn, "SELECT FROM stored_file")
