@@ -14,6 +14,7 @@ from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.placement import Placement
 from services.upload.raw.rules import Wanted
 from shared.db import Database
+from shared.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ class RawService:
         if not announced.wanted.met_by(None if there is None else {"sha256": there.sha256}):
             raise PreconditionFailed
         credit = 0 if there is None else await self._credit(sender.tenant, there)
-        length = announced.length
-        return RawUpload(await self._intake.begin(sender, Asked(length or 0, length, credit)), announced)
+        upload, length = new_id(), announced.length
+        path = announced.placement.path(sender.tenant, upload)
+        incoming = await self._intake.begin(sender, Asked(length or 0, length, credit, path=path), upload)
+        return RawUpload(incoming, announced)
 
     async def _find(self, tenant: UUID, placement: Placement) -> StoredFile | None:
         async with self._database.transaction(tenant) as connection:
