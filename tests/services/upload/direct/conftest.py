@@ -45,7 +45,7 @@ def told_of(kind: str, server: ObjectServer) -> dict[str, Any]:
         told = {"endpoint": url, "container": bucket, "account": server.key, "key": server.secret}
     else:
         told = {"endpoint": server.url, "bucket": bucket, "project": "tests"}
-    return {"storage_backend": kind, "store_seconds": 3, **{f"{kind}_{name}": value for name, value in told.items()}}
+    return {"storage_backend": kind, "store_seconds": 20, **{f"{kind}_{name}": value for name, value in told.items()}}
 
 
 def give_key(offers: dict[str, Offers], key: dict[str, Any]) -> dict[str, Offers]:
