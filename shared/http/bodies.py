@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from starlette.types import Receive
 
 from shared.errors import DomainError
+from shared.http.rounds import Rounds
 
 IDLE = 30.0  # seconds without a byte
+CHUNKS = 8  # worked on before everybody else has a turn, each of them up to 256 KiB
 
 
 class ClientGone(Exception):
@@ -17,6 +19,9 @@ class ClientGone(Exception):
 class RequestTimeout(DomainError):
     def __init__(self) -> None:
         super().__init__("request_timeout", 408, "The body came too slowly.")
+
+
+_chunks = Rounds(CHUNKS)
 
 
 async def read_body(
@@ -41,6 +46,7 @@ async def read_body(
         chunk = message.get("body", b"")
         if chunk:
             total += len(chunk)
+            await _chunks.turn()
             yield chunk
         if not message.get("more_body", False):
             return

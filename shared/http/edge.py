@@ -6,6 +6,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.problems import problem_response
+from shared.http.rounds import Rounds
 from shared.security import InvalidToken, verify
 from shared.security.internal import HEADER
 from shared.settings import ServiceSettings
@@ -16,6 +17,11 @@ _JSON = {  # data, never a page: not to be framed, run or kept by a cache on the
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cache-control": b"no-store",
 }
+
+
+REQUESTS = 16  # begun before everybody else has a turn
+
+_requests = Rounds(REQUESTS)
 
 
 class InternalToken:
@@ -59,6 +65,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        await _requests.turn()
         answer = _Answer(scope, receive, send)
         try:
             await self._app(scope, receive, answer.send)

@@ -28,15 +28,15 @@ class Process:
         """Bytes."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
-    async def late(self, http: aiohttp.ClientSession, bucket: float) -> int:
-        """How often the event loop's timer came later than `bucket` seconds."""
+    async def stalls(self, http: aiohttp.ClientSession, bucket: float) -> int:
+        """How often the event loop was busy with itself for more than `bucket` seconds."""
         async with http.get(f"{self.url}/metrics") as answer:
-            lines = [line.split() for line in (await answer.text()).splitlines() if line.startswith(_LATE)]
+            lines = [line.split() for line in (await answer.text()).splitlines() if line.startswith(_BUSY)]
         counts = {name: float(value) for name, value in lines}
-        return round(counts[f"{_LATE}_count"] - counts[f'{_LATE}_bucket{{le="{bucket}"}}'])
+        return round(counts[f"{_BUSY}_count"] - counts[f'{_BUSY}_bucket{{le="{bucket}"}}'])
 
 
-_LATE = "stowage_event_loop_late_seconds"
+_BUSY = "stowage_event_loop_busy_seconds"
 
 
 @asynccontextmanager
