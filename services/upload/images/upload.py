@@ -33,6 +33,10 @@ class ImageForm(FormUpload):
         self.month = month
         return await self.receive(body)
 
+    async def _stream(self, body: AsyncIterator[bytes]) -> None:
+        await super()._stream(body)
+        check_image(self._head)  # one smaller than its head was not looked at yet
+
     async def _take(self, piece: bytes) -> None:
         if len(self._head) < HEAD:
             self._head += piece[: HEAD - len(self._head)]
@@ -44,7 +48,6 @@ class ImageForm(FormUpload):
         if not self._form.text("category"):
             self._form.fields["category"] = CATEGORY
         placement = super()._placement()
-        check_image(self._head)  # one smaller than its head was not looked at yet
         kind = check_kind(self._form.text("kind"))
         more = {} if kind is None else {"kind": kind}
         return replace(placement, metadata={**placement.metadata, **more})

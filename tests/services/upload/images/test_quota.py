@@ -103,6 +103,25 @@ async def test_what_fails_gives_its_image_back(studio: Studio) -> None:
     assert (await who.send(PICTURE))[0] == 201
 
 
+async def test_an_image_that_comes_in_crumbs(studio: Studio) -> None:
+    """Its first bytes alone say nothing yet: they are no reason to refuse."""
+    who = studio.photographer()
+    await who.image_quota()
+    writer = form(PICTURE, {})()
+    made = Collected()
+    await writer.write(made)  # type: ignore[arg-type]
+    start = made.content.index(PICTURE)
+
+    async def crumbs() -> Any:
+        for end, begin in ((start + 2, 0), (start + 5, start + 2), (len(made.content), start + 5)):
+            yield made.content[begin:end]
+            await asyncio.sleep(0.4)  # longer than it takes to begin: what waits is read together
+
+    kind = writer.headers["Content-Type"]
+    status, answer, _ = await who.call("POST", "/api/images/upload", data=crumbs(), headers={"Content-Type": kind})
+    assert (status, answer.get("content_type")) == (201, "image/png")
+
+
 async def test_a_deleted_image_stays_counted(studio: Studio) -> None:
     studio.billing.images = 1
     who = studio.photographer()
