@@ -24,7 +24,7 @@ from shared.security import signatures
 log = logging.getLogger(__name__)
 
 TOGETHER = 256
-PREFIXES = ("customers/{}/", "exports/{}/", "parts/{}/", "direct/{}/")
+PREFIXES = ("customers/{}/", "exports/{}/", "parts/{}/")
 
 
 class NotYet(Exception):

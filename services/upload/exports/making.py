@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.upload.blobs.locations import Locations
+from services.upload.blobs.store import StoreUnavailable
 from services.upload.exports import repository
 from services.upload.exports.checking import NotAsWritten, check
 from services.upload.exports.members import Members
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 3
 ATTEMPTS = 20
+PATIENCE = 3  # attempts to go on where a process that died had come to, then it begins anew
 DAYS = 7  # an export is offered
 
 
@@ -100,10 +102,11 @@ class ExportMaker:
         except Unwanted:
             await asyncio.shield(asyncio.ensure_future(writer.abort()))
             raise
-        except FileNotFoundError:  # what was safe is not there any more: another machine's disk, or swept away
-            return await self._restart(export, "What had been written is gone.", [])
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(asyncio.ensure_future(writer.suspend()))
+            if isinstance(error, StoreUnavailable) and export["attempts"] % PATIENCE == PATIENCE - 1:
+                # What was safe may not be there any more: another machine's disk, or swept away.
+                return await self._restart(export, "What had been written is gone.", [])
             raise
         return await self._placed(export, size)
 

@@ -155,9 +155,10 @@ async def test_nothing_new_is_accepted_from_the_request_on(service: Upload, upke
     await ada.upload(b"before")
     await admin(service).call("POST", PATH, json={"tenant_id": str(ada.tenant)})
     status, answer = await ada.upload(b"after")
-    assert (status, answer["code"]) == (413, "quota_exceeded")
+    # The account refuses at once; the plan's terms, which say why, may be a second old.
+    assert (status, answer["code"]) in {(413, "quota_exceeded"), (403, "tenant_deleted")}
     await upkeep.jobs.run("erasures")
-    assert (await ada.upload(b"after"))[0] == 413
+    assert (await ada.upload(b"after"))[0] in {403, 413}
 
 
 async def test_it_waits_until_everybody_has_heard(service: Upload, upkeep: Upkeep) -> None:

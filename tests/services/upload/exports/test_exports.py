@@ -253,7 +253,10 @@ async def test_a_maker_that_dies_is_followed_by_one_that_goes_on(
         shutil.rmtree(service.root / "staging")
         (service.root / "staging").mkdir()
     monkeypatch.setattr(faults, "reach", lambda _name: None)
-    await maker.run()
+    for _ in range(making.PATIENCE if place == "lost" else 1):
+        await query(service.dsn.superuser, "UPDATE export SET due_at = now()")
+        reads.clear()
+        await maker.run()
     assert len(reads) == {"checkpoint": 10, "placed": 0, "lost": 40}[place]
     assert (await show(ada, export))["status"] == "ready"
     file = await fetch(ada, export, tmp_path)
