@@ -14,6 +14,9 @@ from services.upload.files.models import StoredFile
 
 SCAN = 10_000
 
+# Where a folder has two indexes, the planner may take the wrong one and sort all that is in the folder.
+_IN_ORDER = "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
+
 _SHOWN = "version_of IS NULL AND trashed_at IS NULL"
 _TRASH = "version_of IS NULL AND trashed_at IS NOT NULL"
 _EQUAL = {
@@ -42,6 +45,7 @@ class _Statement:
 
 async def read_page(connection: Any, filters: Filters, position: Position, limit: int) -> Listed:
     """Inside the caller's transaction, which sees one tenant."""
+    await connection.execute(_IN_ORDER)
     statement = _build(filters, position)
     order, walked = _order(position), _walk(statement, position)
     tried = " AND ".join(statement.tried) or "true"
@@ -73,11 +77,11 @@ def _build(filters: Filters, position: Position) -> _Statement:
     elif driver == "state":
         statement.indexed.append("state <> 'ready'")
     if position.sort == "folder" and filters.prefix:
-        low, high = filters.prefix, f"{filters.prefix}0"  # 0 follows the slash
-        column = _EQUAL["folder"]
-        statement.indexed.append(f"{column} >= {statement.value(low)} AND {column} < {statement.value(high)}")
+        # 0 follows the slash.
+        statement.indexed += _bounded(statement, position, _EQUAL["folder"], filters.prefix, f"{filters.prefix}0")
     if position.sort == "created_at":
-        statement.indexed += _between(statement, filters)
+        bounds = filters.uploaded_after, filters.uploaded_before
+        statement.indexed += _bounded(statement, position, "created_at", *bounds)
     if position.after is not None:
         columns = ", ".join(_columns(position))
         values = ", ".join(statement.value(value) for value in position.after)
@@ -115,6 +119,20 @@ def _try(statement: _Statement, filters: Filters, driver: str | None, sort: str)
         statement.tried.append(f"(folder = {prefix} OR starts_with(folder, {prefix} || '/'))")
     if sort != "created_at":
         statement.tried += _between(statement, filters)
+
+
+def _bounded(statement: _Statement, position: Position, column: str, low: Any, high: Any) -> list[str]:
+    """From `low` to before `high`, either None. Past a cursor the bound the walk came from goes without saying, and
+    must: PostgreSQL may begin at it instead of at the cursor.
+    """
+    came_from_high = position.after is not None and position.descending
+    came_from_low = position.after is not None and not position.descending
+    found = []
+    if low is not None and not came_from_low:
+        found.append(f"{column} >= {statement.value(low)}")
+    if high is not None and not came_from_high:
+        found.append(f"{column} < {statement.value(high)}")
+    return found
 
 
 def _between(statement: _Statement, filters: Filters) -> list[str]:

@@ -93,9 +93,10 @@ def _build(
     walk = ["true"]
     if filters.file_id is not None:
         walk.append(f"file_id = {value(filters.file_id)}")
-    if filters.since is not None:
+    # Past a cursor the bound the walk came from goes without saying: PostgreSQL might begin at it instead.
+    if filters.since is not None and (after is None or newest_first):
         walk.append(f"occurred_at >= {value(filters.since)}")
-    if filters.to is not None:
+    if filters.to is not None and (after is None or not newest_first):
         walk.append(f"occurred_at < {value(filters.to)}")
     if after is not None:
         at, seq = after

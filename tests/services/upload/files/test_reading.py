@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.upload.files import rules
+from services.upload.files.models import StoredFile
 from services.upload.files.ranges import RANGES, Span, Unsatisfiable, requested_spans
+from services.upload.files.service import BytesGone, FileService
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -200,3 +202,20 @@ async def test_a_reader_never_meets_a_file_between_two_places(service: Upload) -
     changing = asyncio.ensure_future(change())
     assert min(await asyncio.gather(*(read() for _ in range(3)))) > 0
     await changing
+
+
+async def test_bytes_that_went_since_the_look_are_looked_for_again(
+    service: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, path = await stored(service)
+    real, looks = FileService.open, []
+
+    async def late(self: FileService, file: StoredFile, span: Span) -> Any:
+        looks.append(file.path)
+        if len(looks) == 1:
+            raise BytesGone
+        return await real(self, file, span)
+
+    monkeypatch.setattr(FileService, "open", late)
+    status, body, _ = await ada.call("GET", path)
+    assert (status, body, len(looks)) == (200, CONTENT, 2)

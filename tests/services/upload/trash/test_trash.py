@@ -4,10 +4,13 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from services.upload.entitlements.service import EntitlementService
 from services.upload.files.service import FileService
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.trash import repository
 from services.upload.trash.service import TrashService
 from shared.clock import SystemClock
 from shared.db import Database
@@ -191,3 +194,16 @@ async def test_of_deletions_at_once_one_succeeds(service: Upload, billing: Billi
         ]
         assert done.count(True) == 1
         await balanced(service, ada)
+
+
+async def test_what_was_restored_since_the_look_is_not_purged(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = service.customer()
+    file, path = await made(ada)
+    stale = [[(ada.tenant, UUID(file))], []]
+
+    async def looked_before(*_: object) -> list[tuple[UUID, UUID]]:
+        return stale.pop(0) if stale else []
+
+    monkeypatch.setattr(repository, "list_due", looked_before)
+    assert await purge(service) == 0
+    assert (await ada.call("GET", f"{path}/content"))[1] == b"hello"
