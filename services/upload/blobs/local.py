@@ -218,7 +218,7 @@ class LocalWriter:
             raise
 
     async def suspend(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreFull, StoreUnavailable):
             await self._drained()
         await self._store.run(self._close)
 
