@@ -120,7 +120,8 @@ async def test_what_cannot_be_checked_is_not_kept(tus: Tus) -> None:
 async def test_a_second_request_ends_the_first(
     tus: Tus, second: Upload, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "BEAT", 0.2)  # the client that hangs here is given up after a second
+    monkeypatch.setattr(turns, "BEAT", 0.2)
+    object.__setattr__(tus.who.service.app.state.services, "idle_seconds", 30.0)  # silence is not what ends the first
     other = at(second, tus) if where == "another" else tus
     upload = await tus.begun(len(DATA))
     async with Line.patch(tus, upload, 0, len(DATA)) as line:
