@@ -16,9 +16,10 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
-from services.upload.blobs.cleanup import Cleanup
 from services.upload.blobs.open import open_locations
-from services.upload.resumable.expiry import Expiry
+from services.upload.findings.orphans import Orphans
+from services.upload.quota.expiry import Expiry
+from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.settings import Settings
 from shared.db import Database
 from shared.security import Principal, sign
@@ -286,11 +287,13 @@ async def _expire(world: World) -> None:
     locations, database = open_locations(settings), Database(world.dsn.worker)
     async with database, asyncio.timeout(LIFETIME * 6):
         while True:
-            await Expiry(database, locations).remove_expired()
-            await Cleanup(database, locations, LIFETIME).expire_reservations()
+            await ResumableExpiry(database, locations).run()
+            await Expiry(database).run()
             if (await world.account())["reserved"] == 0:
                 break
             await asyncio.sleep(0.5)
         await asyncio.sleep(LIFETIME)
-        await Cleanup(database, locations, LIFETIME - 1).sweep_orphans()
+        orphans = Orphans(database, locations, settled_after=LIFETIME - 1, grace=0)
+        await orphans.run()
+        await orphans.run()  # what was found has ripened
     await locations.close()
