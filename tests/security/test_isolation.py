@@ -45,6 +45,7 @@ OWN = {
     "/api/storage/trash",
     "/api/storage/scans",
     "/api/storage/upload",
+    "/api/storage/uploads",
     "/api/storage/direct-uploads",
     "/api/storage/s3/params",
     "/api/storage/s3/multipart",
@@ -83,6 +84,14 @@ SIGNED = {
     "/api/storage/signed/{tenant_id}/{file_id}": "?",
     "/api/storage/direct/{upload_id}": "?size=1&tenant=0198c0de-0000-7000-8000-000000000000&",
 }
+# What an upload in pieces wants to be told before it is looked for.
+PIECES = "/api/storage/uploads/"
+PIECE = {
+    "Tus-Resumable": "1.0.0",
+    "Content-Type": "application/offset+octet-stream",
+    "Upload-Offset": "0",
+    "X-HTTP-Method-Override": "PATCH",
+}
 
 
 async def things_of(victim: Person) -> dict[str, str]:
@@ -113,6 +122,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "slug": slug,
         "payment_id": payment["payment_id"],
         "file_path": made["file_path"],
+        "begun_id": await _begun(victim),
         "upload_id": await _direct_upload(victim),
         "part_number": "1",
         "notification_id": str(uuid4()),
@@ -122,6 +132,16 @@ async def things_of(victim: Person) -> dict[str, str]:
 async def _direct_upload(victim: Person) -> str:
     body = {"file_name": "a.txt", "file_size": 1, "category": "documents"}
     return str((await victim.call("POST", "/api/storage/direct-uploads", body)).expect(201, "offer")["upload_id"])
+
+
+async def _begun(victim: Person) -> str:
+    """An upload of three bytes that have not come yet."""
+    said = "filename YS50eHQ=,category ZG9jdW1lbnRz"
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Upload-Metadata": said}
+    headers["Authorization"] = f"Bearer {victim.token}"
+    async with victim._session.post(f"{victim.url}/api/storage/uploads", headers=headers) as answer:
+        assert answer.status == 201
+        return answer.headers["Location"].rsplit("/", 1)[1]
 
 
 def unknown_of(things: dict[str, str]) -> dict[str, str]:
@@ -156,7 +176,10 @@ async def test_another_tenants_things_do_not_exist(
             target += SIGNED[path] + "expires=9999999999&sig=" + "A" * 43
         if path.endswith("/batch"):
             target += "?partNumbers=1"
-        answer = await stranger.call(method, target, body)
+        said = {}
+        if path.startswith(PIECES):
+            target, said = path.format(upload_id=ids["begun_id"]), PIECE
+        answer = await stranger.call(method, target, body, **said)
         answers.append((answer.status, _without_trace(answer.body)))
     foreign, unknown = answers
     assert foreign[0] == (403 if path in SIGNED else 404), foreign

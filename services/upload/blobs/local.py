@@ -15,7 +15,7 @@ from uuid import UUID
 
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.disk import explained, write_all
-from services.upload.blobs.store import Found, Leftover, Occupied
+from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
 SHARED = 16 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
@@ -218,7 +218,7 @@ class LocalWriter:
             raise
 
     async def suspend(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreFull, StoreUnavailable):
             await self._drained()
         await self._store.run(self._close)
 

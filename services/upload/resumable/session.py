@@ -62,7 +62,8 @@ class Sessions:
         store, path = self._locations[upload.location], self.path(upload)
         if upload.length is not None and (upload.whole or upload.final):
             found = await store.stat(path)
-            if found is not None and found.size == upload.length:
+            there = found is not None and found.size == upload.length
+            if there or await self.is_file(upload.tenant_id, upload.id):
                 return await self._incoming(upload, PlacedBlob(store), None, upload.length)
         digest = self._digests.after(upload.id, upload.upload_offset)
         writer = store.resume(upload.id, upload.state, upload.upload_offset, digest, path)

@@ -2,10 +2,12 @@
 
 from base64 import b64encode
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fixtures.parts import require
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -82,3 +84,15 @@ class Tus:
 @pytest.fixture
 def tus(service: Upload) -> Tus:
     return Tus(service.customer())
+
+
+@pytest.fixture(scope="session")
+def tus_js() -> Path:
+    return require("tus_js")
+
+
+@pytest.fixture(scope="session")
+def uppy(uppy_core: Path, tus_js: Path) -> Path:
+    assert uppy_core.exists()
+    assert tus_js.exists()
+    return require("uppy")

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
 from typing import Any, Self
 
@@ -53,10 +53,22 @@ class Line:
             return int((await self.reader.readuntil(b"\r\n\r\n")).split()[1])
 
 
-async def until_offset(tus: Tus, upload: str, offset: int) -> None:
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
-        while (await tus.head(upload)).offset != offset:
+        while not await holds():
             await asyncio.sleep(0.02)
+
+
+async def until_offset(tus: Tus, upload: str, offset: int) -> None:
+    async def reached() -> bool:
+        return (await tus.head(upload)).offset == offset
+
+    await until(reached)
+
+
+async def leased(tus: Tus) -> bool:
+    """A request is at work on one of the uploads."""
+    return any(row["lease"] for row in await tus.rows())
 
 
 @pytest.fixture
@@ -77,6 +89,7 @@ async def test_what_came_before_the_client_hung_up_is_kept(tus: Tus) -> None:
     upload = await tus.begun(len(DATA))
     async with Line.patch(tus, upload, 0, len(DATA)) as line:
         await line.send(DATA[:200_000])
+        await until(lambda: leased(tus))
         await asyncio.sleep(0.1)
     await until_offset(tus, upload, 200_000)
     assert (await tus.patch(upload, 200_000, DATA[200_000:])).status == 204
@@ -96,8 +109,8 @@ async def test_what_cannot_be_checked_is_not_kept(tus: Tus) -> None:
 
     async with Line.patch(tus, upload, 0, len(DATA), Upload_Checksum="sha1 " + "A" * 27 + "=") as line:
         await line.send(DATA[:200_000])
+        await until(lambda: leased(tus))
         await asyncio.sleep(0.1)
-    await asyncio.sleep(0.1)
     assert (await tus.head(upload)).offset == 0
     assert (await tus.patch(upload, 0, DATA)).status == 204
     assert await tus.content(upload) == DATA
@@ -107,11 +120,13 @@ async def test_what_cannot_be_checked_is_not_kept(tus: Tus) -> None:
 async def test_a_second_request_ends_the_first(
     tus: Tus, second: Upload, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "BEAT", 0.2)  # the client that hangs here is given up after a second
+    monkeypatch.setattr(turns, "BEAT", 0.2)
+    object.__setattr__(tus.who.service.app.state.services, "idle_seconds", 30.0)  # silence is not what ends the first
     other = at(second, tus) if where == "another" else tus
     upload = await tus.begun(len(DATA))
     async with Line.patch(tus, upload, 0, len(DATA)) as line:
         await line.send(DATA[:200_000])
+        await until(lambda: leased(tus))
         await asyncio.sleep(0.1)
         late = await other.patch(upload, 0, DATA)
         assert (late.status, late.offset) == (409, 200_000)
@@ -152,7 +167,7 @@ async def test_a_lease_lost_writes_nothing(tus: Tus) -> None:
     upload = await tus.begun(len(DATA))
     async with Line.patch(tus, upload, 0, 100_000) as line:
         await line.send(DATA[:50_000])
-        await asyncio.sleep(0.1)
+        await until(lambda: leased(tus))
         await _sql(tus, "UPDATE resumable_upload SET lease = gen_random_uuid()")
         await line.send(DATA[50_000:100_000])
         assert await line.status() == 409
@@ -170,6 +185,7 @@ async def test_two_processes_never_write_into_one_file(tus: Tus, second: Upload)
     upload = await tus.begun(10_000_000)
     async with Line.patch(tus, upload, 0, 5_000_000) as line:
         await line.send(b"x" * 3_000_000)
+        await until(lambda: leased(tus))
         await asyncio.sleep(0.2)
         await _sql(tus, "UPDATE resumable_upload SET lease = NULL")
         refused = await other.patch(upload, 0, BytesIO(b"y" * 2_000_000))
@@ -190,6 +206,7 @@ async def test_a_stopping_process_keeps_what_came_and_says_come_again(service: U
         upload = await tus.begun(len(DATA))
         async with Line.patch(tus, upload, 0, len(DATA)) as line:
             await line.send(DATA[:200_000])
+            await until(lambda: leased(tus))
             await asyncio.sleep(0.1)
             ending = asyncio.ensure_future(anext(running, None))
             assert await line.status() == 503
@@ -207,7 +224,7 @@ async def test_what_expires_is_gone_with_its_bytes(tus: Tus, service: Upload) ->
     busy = await tus.begun(3)
     kept = await tus.begun(3)
     async with Line.patch(tus, busy, 0, 3):
-        await asyncio.sleep(0.1)
+        await until(lambda: leased(tus))
         await _sql(tus, f"UPDATE resumable_upload SET expires_at = now() WHERE id != '{kept}'")
         head = await tus.head(upload)
         assert head.status == 410
@@ -236,19 +253,22 @@ async def test_life_is_prolonged_by_what_comes(tus: Tus) -> None:
 async def test_a_creation_that_breaks_off_leaves_nothing(tus: Tus, service: Upload, length: int | None) -> None:
     framing = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
     said = {"Upload-Length": str(len(DATA)), "Upload-Metadata": metadata()}
+    await tus.who.quota()  # makes the account
     async with Line(tus, "POST", PATH, **said, **framing) as line:
         await line.send((b"493e0\r\n" if length is None else b"") + DATA[:300_000])
-        await asyncio.sleep(0.1)
-        assert await tus.held() > 0
-    await asyncio.sleep(0.2)
+        await until(lambda: _holds(tus))
+    await until(lambda: _holds(tus, nothing=True))
     assert service.blobs() == []
     assert await tus.rows() == []
-    assert await tus.held() == 0
 
 
 def _someone(service: Upload) -> tuple[Any, Any]:
     someone = service.customer()
     return someone.tenant, someone.user
+
+
+async def _holds(tus: Tus, *, nothing: bool = False) -> bool:
+    return (await tus.held() == 0) == nothing
 
 
 async def _sql(tus: Tus, statement: str) -> None:
