@@ -87,6 +87,8 @@ class Server(uvicorn.Server):
     and the last spans are sent. This one only stops, and tells the requests under way that it does.
     """
 
+    owns_process = False
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._stopping = asyncio.Event()
@@ -94,9 +96,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state["stopping"] = self._stopping
         await super().startup(sockets)
-        # What the start has made stays for ever: looking through it again and again stopped everybody for 0.1 s.
-        gc.collect()
-        gc.freeze()
+        if self.owns_process:
+            # What the start has made stays for ever: looking through it again and again stopped everybody for 0.1 s.
+            gc.collect()
+            gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()
@@ -142,6 +145,8 @@ def serve(create: Callable[[Any], Any], settings: ServiceSettings) -> None:
 
     telemetry.setup(settings)
     try:
-        server_for(create(settings), settings).run()
+        server = server_for(create(settings), settings)
+        server.owns_process = True
+        server.run()
     finally:
         telemetry.shutdown()

@@ -11,7 +11,7 @@ from tests.services.gateway.harness import Gateway, Seen, answer_json, json_answ
 from tests.services.gateway.pages.samples import FILES
 from tests.services.gateway.pages.test_pages import Browser
 
-ID, LINK = str(uuid4()), str(uuid4())
+ID, LINK = "0198c0de-0000-7000-8000-0000000000f1", "0198c0de-0000-7000-8000-0000000000f2"
 FILE = {
     "file_id": ID,
     "file_name": "Q3 <report>.pdf",

@@ -75,7 +75,7 @@ KNOWN: list[tuple[bytes, str]] = [
     (zipped("mimetype", first=b"text/html"), "application/zip"),
     (zipped("META-INF/MANIFEST.MF", "A.class"), "application/java-archive"),
     (zipped("AndroidManifest.xml"), "application/vnd.android.package-archive"),
-    (gzip.compress(b"x"), "application/gzip"),
+    (gzip.compress(b"x", mtime=0), "application/gzip"),
     (bz2.compress(b"x"), "application/x-bzip2"),
     (lzma.compress(b"x"), "application/x-xz"),
     (tarred(), "application/x-tar"),
