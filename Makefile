@@ -4,6 +4,8 @@ HOME_DIR ?= .stowage
 PORT ?= 8080
 BROKER ?= auto
 N ?= 300
+UPLOADS ?= 100000
+WORKERS ?= 3
 VENV := .venv
 READY := $(VENV)/.ready
 STOWAGE := $(VENV)/bin/stowage
@@ -23,8 +25,9 @@ down: $(READY) ## End everything
 demo: $(READY) ## Do the main job on the running stack (FOLDER)
 	@$(STOWAGE) demo --home $(HOME_DIR) $(if $(FOLDER),--folder $(FOLDER))
 
-test: $(READY) chromium ## All tests
-	@$(VENV)/bin/pytest -q $(ARGS)
+test: $(READY) chromium ## All tests: WORKERS at a time, then those that need the machine to themselves
+	@$(VENV)/bin/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" $(ARGS)
+	@$(VENV)/bin/pytest -q -m alone $(ARGS)
 
 lint: $(READY) ## ruff, mypy, import contracts, the lock
 	@$(VENV)/bin/ruff check -q .
@@ -40,8 +43,8 @@ parts: $(READY) ## Fetch the real programs the tests run against (the tests do i
 bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks
 
-faults: $(READY) ## Kill processes at every step, N times
-	@FAULTS=$(N) $(VENV)/bin/pytest -q tests/faults --timeout=3600
+faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once
+	@FAULTS=$(N) UPLOADS=$(UPLOADS) $(VENV)/bin/pytest -q -m faults --timeout=7200
 
 lock: ## Resolve requirements.lock anew (hashes, no addresses)
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip -q install pip-tools

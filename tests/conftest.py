@@ -4,6 +4,7 @@ A file's tests run one after another in one process; so do all that share someth
 """
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.fixtures.postgres",
@@ -13,7 +14,12 @@ pytest_plugins = [
     "tests.fixtures.stores",
 ]
 
-SHARED = ("kafka_stack", "stack", "s3_server", "azure_server", "gcs_server")
+WHOLE = ("deploy", "e2e", "browser", "security", "faults")  # folders of tests that start whole stacks
+STORES = {"s3_server", "azure_server", "gcs_server"}
+
+# How long an example takes to make says something of the machine and its other work, not of the code.
+settings.register_profile("stowage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stowage")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,5 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    needs = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in needs), str(item.path))
+    needs = set(getattr(item, "fixturenames", ()))
+    if needs & {"stack", "kafka_stack"} or item.path.relative_to(item.config.rootpath).parts[1] in WHOLE:
+        return "stacks"
+    return "stores" if needs & STORES else str(item.path)

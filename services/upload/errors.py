@@ -62,7 +62,7 @@ class FileScanning(DomainError):
 
 class FileBlocked(DomainError):
     def __init__(self) -> None:
-        super().__init__("file_blocked", 403, "The scanner has found the file harmful; it is not given out.")
+        super().__init__("file_blocked", 403, "The file was not found clean, so it is not given out.")
 
 
 class PreconditionFailed(DomainError):

@@ -8,6 +8,7 @@ from functools import partial
 from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.open import open_locations
+from services.upload.direct.cleanup import DirectCleanup
 from services.upload.direct.open import direct_cleanup
 from services.upload.entitlements.service import EntitlementService
 from services.upload.erasure.erasing import Eraser
@@ -73,7 +74,7 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
         if scans is not None:
             handlers["scan"] = scans.scan
             others.append(Job("scans", 60, partial(_counted, scans.resume), "scans again what was put off"))
-        jobs = Registry(database, [*_jobs(settings, database, locations, accounts), *others])
+        jobs = Registry(database, [*_jobs(settings, database, locations, accounts, direct), *others])
         yield Upkeep(database, locations, entitlements, accounts, jobs, handlers)
         await locations.close()
 
@@ -83,12 +84,14 @@ async def _counted(work: Callable[[], Awaitable[int | None]]) -> dict[str, int] 
     return {"done": done} if done else None
 
 
-def _jobs(settings: Settings, database: Database, locations: Locations, accounts: AccountService) -> list[Job]:
+def _jobs(
+    settings: Settings, database: Database, locations: Locations, accounts: AccountService, direct: DirectCleanup
+) -> list[Job]:
     orphans = Orphans(
         database, locations, settled_after=settings.reservation_seconds * 2, grace=settings.orphan_seconds
     )
     uploads = ResumableExpiry(database, locations)
-    eraser = Eraser(database, locations, accounts, uploads, settings.signing_secrets[0], SystemClock())
+    eraser = Eraser(database, locations, accounts, uploads, direct, settings.signing_secrets[0], SystemClock())
     return [
         Job("garbage", 1, Garbage(database, locations).run, "removes the bytes of deleted files"),
         Job("reservations", 5, Expiry(database).run, "gives back space held for uploads that died"),

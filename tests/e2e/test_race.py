@@ -78,6 +78,7 @@ class Watcher:
             await connection.close()
 
 
+@pytest.mark.alone
 async def test_the_quota_is_exact_whatever_the_interleaving(stack: Stack, second_api: str) -> None:
     tenant, chance = uuid4(), random.Random(7)
     urls = [f"http://127.0.0.1:{stack.service('upload')['port']}", second_api]

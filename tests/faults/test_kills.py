@@ -101,6 +101,7 @@ def own_stack() -> Iterator[Stack]:
         yield running
 
 
+@pytest.mark.alone
 @pytest.mark.kafka
 @pytest.mark.faults
 @pytest.mark.timeout(300 + KILLS * 12)

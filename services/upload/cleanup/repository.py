@@ -1,6 +1,7 @@
 """All SQL on clean-ups. Runs inside the caller's transaction, which sees one tenant."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,9 +39,45 @@ _SELECTIONS: dict[Kind, str] = {
         SELECT id AS thing_id, name, size, keeps, jsonb_build_object(id, given, keeps, kept) AS given
         FROM live WHERE id <> keeps
     """,
+    # Alike in all but 3 of the 64 bits of their hash, and in what they show: of neighbours the largest picture stays,
+    # then the oldest, and only where it has no better neighbour itself. Two hashes that differ in 3 bits agree in one
+    # of four quarters; a quarter that hundreds share says nothing.
+    "near_duplicates": f"""
+        WITH live AS MATERIALIZED (
+            SELECT f.id, f.name, f.size, f.sha256, f.created_at, {_GIVEN} AS given,
+                i.phash, i.embedding, i.model, i.width::bigint * i.height AS pixels
+            FROM stored_file AS f JOIN image AS i ON i.file_id = f.id
+            WHERE {_SHOWN} AND i.embedding IS NOT NULL AND $3::int IS NOT NULL
+              AND f.id NOT IN (SELECT thing_id FROM cleanup_item WHERE cleanup_id = $1)
+        ), quarters AS MATERIALIZED (
+            SELECT * FROM (
+                SELECT id, n, phash >> (16 * n) & 65535 AS bits,
+                    count(*) OVER (PARTITION BY n, phash >> (16 * n) & 65535) AS sharing
+                FROM live CROSS JOIN generate_series(0, 3) AS n
+            ) AS q WHERE sharing <= 300
+        ), pairs AS MATERIALIZED (
+            SELECT DISTINCT x.id, y.id AS better
+            FROM quarters AS p JOIN quarters AS q USING (n, bits)
+            JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = q.id
+            WHERE x.sha256 <> y.sha256 AND bit_count((x.phash # y.phash)::bit(64)) <= 3
+              AND x.model = y.model AND x.embedding <=> y.embedding <= 0.05
+              AND (y.pixels, x.created_at, x.id) > (x.pixels, y.created_at, y.id)
+        )
+        SELECT DISTINCT ON (x.id) x.id AS thing_id, x.name, x.size, y.id AS keeps,
+            jsonb_build_object(x.id, x.given, y.id, y.given) AS given
+        FROM pairs AS p JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = p.better
+        WHERE NOT EXISTS (SELECT FROM pairs AS b WHERE b.id = p.better)
+        ORDER BY x.id, y.pixels DESC, y.created_at, y.id
+    """,
     "abandoned": """
         SELECT id AS thing_id, 'upload' AS name, size, NULL::uuid AS keeps, '{}'::jsonb AS given
         FROM reservation WHERE expires_at < now() AND $3::int IS NOT NULL
+    """,
+    # Made again when somebody asks for them.
+    "thumbnails": f"""
+        SELECT file_id AS thing_id, 'thumbnails' AS name, sum(bytes)::bigint AS size, NULL::uuid AS keeps,
+            jsonb_build_object('unused_since', max(last_used)) AS given
+        FROM thumbnail WHERE bytes IS NOT NULL AND last_used <= {_OLD} GROUP BY file_id
     """,
 }
 _CHOOSE = """
@@ -72,6 +109,11 @@ _DECIDE = """
 _START = "UPDATE cleanup SET started_at = coalesce(started_at, now()) WHERE id = $1 RETURNING started_at < now()"
 _END = "UPDATE cleanup SET ended_at = now() WHERE id = $1"
 _EXPIRED = "SELECT id FROM reservation WHERE id = ANY($1::uuid[]) AND expires_at < now()"
+_DROP_THUMBNAILS = """
+    WITH unused AS (
+        SELECT FROM thumbnail WHERE file_id = $1 HAVING max(last_used) <= $2::timestamptz
+    ) DELETE FROM thumbnail WHERE file_id = $1 AND EXISTS (SELECT FROM unused)
+"""
 _BOOKED = """
     SELECT file_id FROM storage_transaction
     WHERE tenant_id = $1 AND action = 'delete' AND metadata @> $2 AND file_id = ANY($3::uuid[]) AND occurred_at >= $4
@@ -133,6 +175,12 @@ async def end(connection: Any, cleanup: UUID) -> None:
 
 async def expired(connection: Any, reservations: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(_EXPIRED, list(reservations))}
+
+
+async def drop_thumbnails(connection: Any, file: UUID, unused_since: datetime) -> bool:
+    """False when one was used meanwhile. Their bytes become garbage in the same commit."""
+    done = await connection.execute(_DROP_THUMBNAILS, file, unused_since)
+    return bool(int(done.split()[-1]))
 
 
 async def booked(connection: Any, cleanup: Any, files: Sequence[UUID]) -> set[UUID]:

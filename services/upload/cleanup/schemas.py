@@ -14,14 +14,17 @@ class CleanupIn(BaseModel):
     """What to clean up; or, with `plan_id`, the plan a dry run has shown.
 
     `temporary`: files of a category or subcategory called temporary, or with `{"temporary": true}` in their metadata.
-    `duplicates`: files with the same content, but for the oldest. `trash`: what is in it. `abandoned`: uploads nobody
-    goes on with. `older_than_days` holds for temporary files and the trash.
+    `duplicates`: files with the same content, but for the oldest; `near_duplicates`: images that look the same, but for
+    the largest. `trash`: what is in it. `abandoned`: uploads nobody goes on with. `thumbnails`: those nobody looked at.
+    `older_than_days` holds for temporary files, the trash and thumbnails.
     """
 
     temporary: bool = False
     duplicates: bool = False
+    near_duplicates: bool = False
     trash: bool = False
     abandoned: bool = False
+    thumbnails: bool = False
     older_than_days: int = Field(default=0, ge=0, le=36_500)
     dry_run: bool = False
     plan_id: UUID | None = None

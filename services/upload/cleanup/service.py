@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ TOGETHER = 256  # items deleted at once: the account's writer puts them into one
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`days`: only what is at least so old, where age means something: temporary files and the trash."""
+    """`days`: only what is at least so old, where age means something: temporary files, trash, thumbnails."""
 
     kinds: frozenset[Kind]
     days: int = 0
@@ -102,6 +103,10 @@ class CleanupService:
             if item["thing_id"] in expired:
                 await self._accounts.submit(tenant, Change(Release(item["thing_id"])))
             return item["thing_id"] in expired
+        if item["kind"] == "thumbnails":
+            since = datetime.fromisoformat(item["given"]["unused_since"])
+            async with self._database.transaction(tenant) as connection:
+                return await repository.drop_thumbnails(connection, item["thing_id"], since)
         given = {UUID(file): columns for file, columns in item["given"].items()}
         # Decided under the account's lock: the copy that is to stay cannot go at the same moment.
         change = Change(Delete(item["thing_id"], 0), given=given, metadata={"cleanup": str(cleanup)}, by=by)

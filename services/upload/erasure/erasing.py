@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from services.upload.blobs.locations import Locations
+from services.upload.direct.cleanup import DirectCleanup
 from services.upload.erasure import repository, rules
 from services.upload.quota.changes import Change
 from services.upload.quota.rules import Release
@@ -24,7 +25,7 @@ from shared.security import signatures
 log = logging.getLogger(__name__)
 
 TOGETHER = 256
-PREFIXES = ("customers/{}/", "exports/{}/", "parts/{}/")
+PREFIXES = ("customers/{}/", "derived/{}/", "exports/{}/", "parts/{}/")
 
 
 class NotYet(Exception):
@@ -40,11 +41,13 @@ class Eraser:
         locations: Locations,
         accounts: AccountService,
         uploads: ResumableExpiry,
+        direct: DirectCleanup,
         secret: str,
         clock: Clock,
     ) -> None:
         self._database = database
         self._uploads = uploads
+        self._direct = direct
         self._locations = locations
         self._accounts = accounts
         self._secret = secret
@@ -83,6 +86,7 @@ class Eraser:
         async with self._database.transaction() as connection:
             await repository.expire_uploads(connection, tenant)
         await self._uploads.run()
+        await self._direct.remove_expired()
 
     async def _delete_files(self, tenant: UUID, by: UUID | None) -> None:
         """One by one through the ledger: the counters follow, here and wherever else they are kept."""

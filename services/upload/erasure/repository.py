@@ -23,6 +23,7 @@ _GONE = """
     ON CONFLICT (tenant_id) DO UPDATE SET deleted_at = coalesce(t.deleted_at, excluded.deleted_at)
 """
 _EXPIRE_UPLOADS = "UPDATE resumable_upload SET expires_at = now() WHERE tenant_id = $1 AND expires_at > now()"
+_EXPIRE_DIRECT = "UPDATE direct_upload SET expires_at = now() - interval '1 day' WHERE tenant_id = $1"
 _REQUEST = """
     INSERT INTO erasure (tenant_id, requested_by, from_seq)
     SELECT tenant_id, $2, seq FROM tenant_storage WHERE tenant_id = $1
@@ -93,6 +94,7 @@ async def list_pending(connection: Any) -> list[Any]:
 
 async def expire_uploads(connection: Any, tenant: UUID) -> None:
     await connection.execute(_EXPIRE_UPLOADS, tenant)
+    await connection.execute(_EXPIRE_DIRECT, tenant)
 
 
 async def list_files(connection: Any, tenant: UUID, limit: int) -> list[UUID]:

@@ -9,6 +9,7 @@ _ELSEWHERE = """
     WHERE location <> $1 AND id > $3 AND ($2::uuid IS NULL OR tenant_id = $2) ORDER BY id LIMIT 200
 """
 _TAKEN = "SELECT EXISTS (SELECT FROM stored_file WHERE location = $1 AND path = $2)"
+_THUMBNAILS = "DELETE FROM thumbnail WHERE file_id = $1"
 _TAKE_AWAY = "DELETE FROM blob_garbage WHERE location = $1 AND path = $2"
 
 
@@ -27,3 +28,8 @@ async def is_taken(connection: Any, location: str, path: str) -> bool:
 
 async def take_note_away(connection: Any, location: str, path: str) -> None:
     await connection.execute(_TAKE_AWAY, location, path)
+
+
+async def drop_thumbnails(connection: Any, file_id: UUID) -> None:
+    """They lie where the file was; where it is now they are made again when somebody asks."""
+    await connection.execute(_THUMBNAILS, file_id)

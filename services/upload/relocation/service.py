@@ -99,7 +99,10 @@ class Relocator:
                 if await repository.is_taken(connection, target, path):
                     return True
             await writer.abort()
-        return not result.missing
+            return False
+        async with self._database.transaction() as connection:
+            await repository.drop_thumbnails(connection, UUID(row["id"]))
+        return True
 
     async def _copy(self, row: dict[str, Any], store: BlobStore, path: str) -> BlobWriter:
         """Copied, placed, read back and compared. Raises Damaged, FileNotFoundError."""

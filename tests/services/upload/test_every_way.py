@@ -121,6 +121,7 @@ def orders(number: int, seed: int) -> list[tuple[Way, int]]:
     return [(chance.choice(WAYS), chance.choice(SIZES)) for _ in range(number)]
 
 
+@pytest.mark.alone
 @pytest.mark.faults
 @pytest.mark.timeout(120 + UPLOADS // 40)
 async def test_what_fits_to_the_byte_passes_and_nothing_more(race: Race) -> None:

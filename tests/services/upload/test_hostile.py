@@ -49,8 +49,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def nothing_is_left(service: Upload, who: Customer) -> None:
     async with asyncio.timeout(10):
-        while service.blobs() or await query(service.dsn.superuser, "SELECT FROM reservation"):
+        while service.blobs() or (await service.account(who.tenant))["reserved"]:
             await asyncio.sleep(0.05)
+    assert await query(service.dsn.superuser, "SELECT FROM reservation") == []
     account = await service.account(who.tenant)
     assert (account["used"], account["reserved"], account["files"]) == (0, 0, 0)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import aiohttp
+import pytest
 
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, query
@@ -19,6 +20,7 @@ PIECE = os.urandom(64 * 1024)
 GROWTH = 200 * 1024**2  # bytes of resident memory above the idle process
 
 
+@pytest.mark.alone
 async def test_two_hundred_uploads_at_once(pg: PostgresServer, billing: Billing, tmp_path: Path) -> None:
     dsn, billing.limit = pg.create("upload"), None
     settings = settings_for(dsn.app, tmp_path / "store", billing.url, idle_seconds=60.0)

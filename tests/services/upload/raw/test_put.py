@@ -53,7 +53,7 @@ async def test_the_body_is_the_file(service: Upload) -> None:
     assert (made["subcategory"], made["entity_id"], made["metadata"]) == ("leases", "e7", {"room": 7})
     assert headers["etag"] == f'"{hashlib.sha256(b"hello").hexdigest()}"'
     assert (await ada.call("GET", headers["location"]))[1] == b"hello"
-    assert made["quota"] == await ada.quota()
+    assert made["quota"].items() <= (await ada.quota()).items()
     assert made["quota"]["used"] == 5
 
 

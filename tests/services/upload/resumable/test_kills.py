@@ -179,6 +179,7 @@ class Uploader:
                     return True
 
 
+@pytest.mark.alone
 async def test_small_pieces_of_many_uploads_under_kills(world: World) -> None:
     chance = random.Random(5)
     (await world.call(world.processes[0].url, "GET", "/api/storage/quota")).raise_for_status()
