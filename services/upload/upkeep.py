@@ -56,7 +56,7 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     locations = open_locations(settings)
     trash = TrashService(database, FileService(database, locations), accounts, entitlements, SystemClock())
     versions = VersionService(database, accounts, entitlements)
-    async with database, billing, direct_cleanup(settings, database, locations) as direct:
+    async with database, billing, direct_cleanup(settings, database, accounts, entitlements, locations) as direct:
         await locations.open()
         others = [
             Job("trash", 60, partial(_counted, trash.purge_due), "deletes what has been in the trash for its time"),

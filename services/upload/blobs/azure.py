@@ -10,15 +10,13 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from services.upload.blobs import parts as rules
-from services.upload.blobs.digest import Digest
-from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
-from services.upload.blobs.sender import PartsWriter
+from services.upload.blobs.parts import STAGING, Part, Parted, staged
+from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire, parse_xml
@@ -28,7 +26,7 @@ SIGNED_FOR = timedelta(hours=12)
 NOTE = ".open"  # the end of the name of the note that says where blocks were staged
 
 
-class AzureStore:
+class AzureStore(WritesParts):
     """`endpoint` ends before the container. `sas`: a token to use instead of signing with the account's key."""
 
     def __init__(
@@ -41,14 +39,6 @@ class AzureStore:
         self._given = sas.lstrip("?")
         self._token, self._expires = "", datetime.min.replace(tzinfo=UTC)
         self._wire = Wire("azure", self._sign, seconds)
-
-    def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path)
-
-    def resume(
-        self, upload_id: UUID, state: Mapping[str, Any], offset: int, digest: Digest | None, path: str | None = None
-    ) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path, Progress.load(state, offset))
 
     async def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         if length == 0 and await self.stat(path) is None:

@@ -14,9 +14,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from services.upload.blobs.digest import Digest
-from services.upload.blobs.parts import STAGING, Part, Parted, Progress, staged
-from services.upload.blobs.sender import PartsWriter
+from services.upload.blobs.parts import STAGING, Part, Parted, staged
+from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire
@@ -79,7 +78,7 @@ class Related:
         yield self._after
 
 
-class GcsStore:
+class GcsStore(WritesParts):
     """`token` None: nobody asks who we are, as with an emulator."""
 
     def __init__(
@@ -91,14 +90,6 @@ class GcsStore:
         self._project = project
         self._token = token
         self._wire = Wire("gcs", self._sign, seconds)
-
-    def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path)
-
-    def resume(
-        self, upload_id: UUID, state: Mapping[str, Any], offset: int, digest: Digest | None, path: str | None = None
-    ) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path, Progress.load(state, offset))
 
     async def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         if length == 0 and await self.stat(path) is None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -13,9 +12,8 @@ from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
 
 from services.upload.blobs import parts as rules
-from services.upload.blobs.digest import Digest
-from services.upload.blobs.parts import MIB, PARTS, STAGING, Part, Parted, Progress, staged
-from services.upload.blobs.sender import PartsWriter
+from services.upload.blobs.parts import MIB, PARTS, STAGING, Part, Parted, staged
+from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire, parse_xml
@@ -25,7 +23,7 @@ COPYING = 4  # such requests under way
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
-class S3Store:
+class S3Store(WritesParts):
     """`staging/…` while an upload runs, the path itself afterwards. `endpoint` without a path: the bucket follows."""
 
     def __init__(
@@ -36,14 +34,6 @@ class S3Store:
         self._region = region
         self._credentials = Credentials(access_key, secret_key)
         self._wire = Wire("s3", self._sign, seconds)
-
-    def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path)
-
-    def resume(
-        self, upload_id: UUID, state: Mapping[str, Any], offset: int, digest: Digest | None, path: str | None = None
-    ) -> PartsWriter:
-        return PartsWriter(self, upload_id, digest, path, Progress.load(state, offset))
 
     async def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         if length == 0 and await self.stat(path) is None:

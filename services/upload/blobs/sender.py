@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,23 @@ from services.upload.blobs.wire import Memory
 BUFFER = 256 * 1024  # bytes handed to the spool together; as many again may be on their way there
 AT_ONCE = 3  # parts of one upload on their way to the store
 QUICK = 64 * 1024  # bytes hashed without a thread
+
+
+class WritesParts:
+    """What the object stores have in common: their writers."""
+
+    def create(self: PartStore, upload_id: UUID, digest: Digest, path: str | None = None) -> "PartsWriter":
+        return PartsWriter(self, upload_id, digest, path)
+
+    def resume(
+        self: PartStore,
+        upload_id: UUID,
+        state: Mapping[str, Any],
+        offset: int,
+        digest: Digest | None,
+        path: str | None = None,
+    ) -> "PartsWriter":
+        return PartsWriter(self, upload_id, digest, path, Progress.load(state, offset))
 
 
 class PartsWriter:

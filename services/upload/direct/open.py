@@ -22,13 +22,10 @@ from services.upload.entitlements.service import EntitlementService
 from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
 from services.upload.quota.service import AccountService
-from services.upload.quota.writer import AccountWriter
 from services.upload.settings import Settings
 from services.upload.wiring import policy_of
 from shared.clock import Clock, SystemClock
 from shared.db import Database
-from shared.http import ServiceClient
-from shared.outbox import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +80,17 @@ async def _nobody() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def direct_cleanup(settings: Settings, database: Database, locations: Locations) -> AsyncIterator[DirectCleanup]:
+async def direct_cleanup(
+    settings: Settings,
+    database: Database,
+    accounts: AccountService,
+    entitlements: EntitlementService,
+    locations: Locations,
+) -> AsyncIterator[DirectCleanup]:
     """For the worker, whose `database` is open."""
     clock, policy = SystemClock(), policy_of(settings)
-    async with ServiceClient(
-        settings.billing_url, settings.internal_secret, issuer=settings.service_name, audience="billing"
-    ) as billing:
-        entitlements = EntitlementService(database, billing)
-        accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
-        acceptance = Acceptance(accounts, policy, clock)
-        intake = Intake(accounts, entitlements, acceptance, locations, policy)
-        direct = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
-        yield DirectCleanup(database, direct.uploads, locations, direct.offers, settings.reservation_seconds * 2)
-        await direct.uploads.close()
+    acceptance = Acceptance(accounts, policy, clock)
+    intake = Intake(accounts, entitlements, acceptance, locations, policy)
+    direct = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
+    yield DirectCleanup(database, direct.uploads, locations, direct.offers, settings.reservation_seconds * 2)
+    await direct.uploads.close()

@@ -15,9 +15,14 @@ from services.upload.direct.cleanup import DirectCleanup
 from services.upload.direct.gcs import GcsOffers
 from services.upload.direct.offers import Offers
 from services.upload.direct.open import direct_cleanup
+from services.upload.entitlements.service import EntitlementService
 from services.upload.main import create
+from services.upload.quota.service import AccountService
+from services.upload.quota.writer import AccountWriter
 from services.upload.settings import Settings
 from shared.db import Database
+from shared.http import ServiceClient
+from shared.outbox import Wake
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
 from tests.fixtures.stores import ObjectServer
 from tests.services.upload.conftest import Billing, Upload, serving, settings_for
@@ -87,11 +92,13 @@ async def remote(
 async def cleanup_of(service: Upload) -> AsyncIterator[DirectCleanup]:
     """What the worker does, with the worker's role, on the service's own store."""
     locations = service.app.state.services.direct.receiver._locations
-    async with (
-        Database(service.dsn.worker) as database,
-        direct_cleanup(service.settings, database, locations) as cleanup,
-    ):
-        yield cleanup
+    settings = service.settings
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer="upload", audience="billing")
+    async with Database(service.dsn.worker) as database, billing:
+        entitlements = EntitlementService(database, billing)
+        accounts = AccountService(database, AccountWriter(database, on_commit=Wake(database).set), entitlements)
+        async with direct_cleanup(settings, database, accounts, entitlements, locations) as cleanup:
+            yield cleanup
 
 
 async def objects(service: Upload) -> dict[str, int]:

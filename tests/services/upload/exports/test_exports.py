@@ -97,12 +97,11 @@ async def test_everything_in_one_archive(service: Upload, upkeep: Upkeep, tmp_pa
     assert (await ada.quota())["used"] == 28, "an export does not count"
 
 
-@pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
-async def test_other_programs_open_it(service: Upload, upkeep: Upkeep, tmp_path: Path) -> None:
+async def test_other_programs_open_it(service: Upload, upkeep: Upkeep, tmp_path: Path, unzip: Path) -> None:
     ada = service.customer()
     await store(ada, b"x" * 100_000)
     file = await make(ada, upkeep, tmp_path)
-    done = subprocess.run(["unzip", "-tq", str(file)], capture_output=True, text=True, check=False)  # noqa: ASYNC221
+    done = subprocess.run([str(unzip), "-tq", str(file)], capture_output=True, text=True, check=False)  # noqa: ASYNC221
     assert done.returncode == 0, done.stdout + done.stderr
 
 
