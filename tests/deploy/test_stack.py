@@ -1,5 +1,6 @@
 """The stack at the command line: one line for each trouble, nothing left behind."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -98,6 +99,7 @@ def test_reset_does_not_delete_a_stranger(tmp_path: Path) -> None:
     assert (tmp_path / "precious").exists()
 
 
+@pytest.mark.alone
 def test_what_dies_is_started_again_and_down_leaves_nothing() -> None:
     """With another stack of the same run beside it."""
     with started("embedded") as own:
@@ -113,11 +115,11 @@ def test_what_dies_is_started_again_and_down_leaves_nothing() -> None:
         recorded = [(s["pid"], s["created"]) for s in status["services"]] + [(status["pid"], status["created"])]
         family = psutil.Process(status["pid"]).children(recursive=True)
         assert len(family) >= len(status["services"])
-        stream, begun = open_stream(own), time.monotonic()
-        own.command("down")
         # An open page holds nobody up.
-        assert time.monotonic() - begun < 4
-        stream.close()
+        with contextlib.closing(open_stream(own)):
+            begun = time.monotonic()
+            own.command("down")
+            assert time.monotonic() - begun < 4
         assert not any(is_alive(pid, created) for pid, created in recorded)
         gone, alive = psutil.wait_procs(family, timeout=5)
         assert not alive, alive

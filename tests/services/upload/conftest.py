@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from services.upload.main import create
@@ -37,6 +38,7 @@ class Upload:
     root: Path
     settings: Settings
     http: aiohttp.ClientSession
+    server: uvicorn.Server | None = None
 
     def customer(self, tenant: UUID | None = None) -> "Customer":
         return Customer(self, tenant or uuid4(), uuid4())
@@ -50,6 +52,13 @@ class Upload:
             self.dsn.superuser, "SELECT * FROM storage_transaction WHERE tenant_id = $1 ORDER BY seq", tenant
         )
         return [dict(row) for row in rows]
+
+    async def busy(self, *, requests: bool = True) -> None:
+        """Waits until a request is under way; or, `requests=False`, until none is, also of a client who has gone."""
+        assert self.server is not None
+        async with asyncio.timeout(20):
+            while bool(self.server.server_state.tasks) is not requests:
+                await asyncio.sleep(0.01)
 
     def blobs(self) -> list[Path]:
         return [p for p in self.root.rglob("*") if p.is_file()]
@@ -148,7 +157,7 @@ class Billing:
         return app
 
 
-async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[uvicorn.Server]:
     server = server_for(app, settings)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server._serve())
@@ -156,7 +165,7 @@ async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
         if task.done():
             task.result()
-    yield
+    yield server
     server.should_exit = True
     await task
 
@@ -197,13 +206,13 @@ async def service(
     """On the local disk; a test may ask for another backend: `parametrize("service", KINDS, indirect=True)`."""
     dsn = pg.create("upload")
     backend = getattr(request, "param", "local")
-    server = None if backend == "local" else request.getfixturevalue(f"{backend}_server")
-    changes = {} if server is None else told(backend, server, f"test-{uuid4().hex[:12]}")
+    store = None if backend == "local" else request.getfixturevalue(f"{backend}_server")
+    changes = {} if store is None else told(backend, store, f"test-{uuid4().hex[:12]}")
     settings = settings_for(dsn.app, tmp_path / "store", billing.url, **changes)
     app = create(settings)
     async with aiohttp.ClientSession() as http:
-        async for _ in serving(app, settings):
-            yield Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http)
+        async for server in serving(app, settings):
+            yield Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http, server)
 
 
 @pytest.fixture

@@ -48,9 +48,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def nothing_is_left(service: Upload, who: Customer) -> None:
-    async with asyncio.timeout(10):
-        while service.blobs() or (await service.account(who.tenant))["reserved"]:
-            await asyncio.sleep(0.05)
+    await service.busy(requests=False)
+    assert service.blobs() == []
     assert await query(service.dsn.superuser, "SELECT FROM reservation") == []
     account = await service.account(who.tenant)
     assert (account["used"], account["reserved"], account["files"]) == (0, 0, 0)
@@ -107,7 +106,7 @@ async def test_less_than_was_declared(service: Upload, eve: Customer, way: str, 
     start = FORM if way == "form" and sent else b""
     writer.write(head(eve, way, "Content-Length: 600000") + start + b"x" * sent)
     await writer.drain()
-    await asyncio.sleep(0.05)
+    await service.busy()
     writer.close()
     await nothing_is_left(service, eve)
 
