@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,28 +20,42 @@ from tests.fixtures.trouble import Troublemaker
 from tests.services.upload.blobs.conftest import Place, maker
 from tests.services.upload.blobs.test_stores import LARGE, MIB, listed, nothing_left, path_of, put, read
 
-SECONDS = 3.0  # how long a store that fails is asked again
+SECONDS = 3.0  # how long a store that fails is asked again, where that is what is tested
+PATIENT = 30.0  # where it is done in the end
 PARTS = 9 * MIB  # bytes in more than one part
-
-
-@pytest.fixture(params=KINDS[1:])
-async def troubled(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[BlobStore, Troublemaker]]:
-    """A store, and what stands between it and us."""
-    kind = request.param
-    server = request.getfixturevalue(f"{kind}_server")
-    async with Troublemaker(server.url).running() as proxy:
-        place = Place(kind, maker(kind, server, tmp_path, proxy.url, SECONDS))
-        yield await place.open(), proxy
-        await place.close()
 
 
 Troubled = tuple[BlobStore, Troublemaker]
 
 
+@asynccontextmanager
+async def trouble_before(
+    kind: str, request: pytest.FixtureRequest, root: Path, seconds: float
+) -> AsyncIterator[Troubled]:
+    """A store, and what stands between it and us."""
+    server = request.getfixturevalue(f"{kind}_server")
+    async with Troublemaker(server.url).running() as proxy:
+        place = Place(kind, maker(kind, server, root, proxy.url, seconds))
+        yield await place.open(), proxy
+        await place.close()
+
+
+@pytest.fixture(params=KINDS[1:])
+async def troubled(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Troubled]:
+    async with trouble_before(request.param, request, tmp_path, SECONDS) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS[1:])
+async def patient(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Troubled]:
+    async with trouble_before(request.param, request, tmp_path, PATIENT) as found:
+        yield found
+
+
 @pytest.mark.parametrize("trouble", ["503", "reset", "lost", "slow"])
 @pytest.mark.parametrize(("size", "known"), [(100, True), (PARTS, False)])
-async def test_what_fails_at_first_is_done_in_the_end(troubled: Troubled, trouble: str, size: int, known: bool) -> None:
-    store, proxy = troubled
+async def test_what_fails_at_first_is_done_in_the_end(patient: Troubled, trouble: str, size: int, known: bool) -> None:
+    store, proxy = patient
     proxy.make(trouble, times=1)
     path = await put(store, LARGE[:size], known=known)
     content = await read(store, path, 0, size)
@@ -56,8 +71,8 @@ async def test_what_fails_at_first_is_done_in_the_end(troubled: Troubled, troubl
 
 
 @pytest.mark.parametrize("trouble", ["503", "reset", "cut"])
-async def test_a_download_goes_on_where_it_broke_off(troubled: Troubled, trouble: str) -> None:
-    store, proxy = troubled
+async def test_a_download_goes_on_where_it_broke_off(patient: Troubled, trouble: str) -> None:
+    store, proxy = patient
     path = await put(store, LARGE[: 5 * MIB])
     proxy.make(trouble, times=3)
     assert await read(store, path, 1000, 4 * MIB) == LARGE[1000 : 1000 + 4 * MIB]

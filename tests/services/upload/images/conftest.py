@@ -111,7 +111,8 @@ async def studio(pg: PostgresServer, tmp_path: Path, billing: Billing) -> AsyncI
     dsn, root, clock = pg.create("upload"), tmp_path / "store", FixedClock(NOW)
     billing.limit = None
     async with aiohttp.ClientSession() as http, Database(dsn.worker, pool_size=4) as worker:
-        all_settings = [settings_for(dsn.app, root, billing.url, gateway_url=billing.url) for _ in range(2)]
+        told = {"gateway_url": billing.url, "idle_seconds": 30.0}
+        all_settings = [settings_for(dsn.app, root, billing.url, **told) for _ in range(2)]
         first, second = (create(settings, clock) for settings in all_settings)
         async for _ in serving(first, all_settings[0]):
             async for _ in serving(second, all_settings[1]):

@@ -322,7 +322,7 @@ async def send_in_two(who: Photographer, go: asyncio.Event) -> int:
 
     async def body() -> Any:
         yield made.content[: len(made.content) // 2]
-        await asyncio.wait_for(go.wait(), 0.9)
+        await asyncio.wait_for(go.wait(), 20)
         yield made.content[len(made.content) // 2 :]
 
     kind = writer.headers["Content-Type"]
