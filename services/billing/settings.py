@@ -12,6 +12,7 @@ class Settings(ServiceSettings):
     secrets: ClassVar[tuple[str, ...]] = ("internal_secret", "payment_api_key", "payment_signing_secrets")
 
     base_url: str
+    plan_catalogue: str = "default"  # the family of plans that is sold: a folder of catalogue/
     payment_backend_url: str
     payment_api_key: str = Field(min_length=16)
     payment_signing_secrets: str  # newest first, separated by commas, while keys rotate

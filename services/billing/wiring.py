@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from services.billing.catalogue.loader import Catalogue, CatalogueError, load
+from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
 from services.billing.payments.provider import ExternalBackend
 from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
@@ -34,7 +34,7 @@ class Core:
 
 def build_core(settings: Settings, application_name: str) -> Core:
     """Raises CatalogueError."""
-    catalogue, clock = load(), SystemClock()
+    catalogue, clock = load(find_family(settings.plan_catalogue)), SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
     provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
     wake = Wake(database)

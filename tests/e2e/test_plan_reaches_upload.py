@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.billing import wiring
-from services.billing.catalogue.loader import FOLDER, load
+from services.billing.catalogue.loader import DEFAULT, load
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.main import create
 from services.upload.quota.service import AccountService
@@ -18,30 +20,30 @@ from services.upload.settings import Settings
 from shared.db import Database
 from shared.events import decode
 from shared.kafka import Record
+from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, query
 from tests.services.billing.door import SECRET
 from tests.services.billing.serving import served
-from tests.services.billing.world import World, running
+from tests.services.billing.world import Team, World, running
+from tests.services.upload.images.conftest import form, picture
 
 MONTH = date(2026, 3, 1)
-IMAGES = {"essential": "0", "pro": "50", "elite": "null"}
+PICTURE = picture(size=(16, 12))
+IMAGES = {"essential": 0, "pro": 50, "elite": None, "intelia": None, "free": 0}  # S2.1
 
 
 def catalogue(folder: Path) -> Path:
-    """Essential is free and has no images, Pro has fifty a month, Elite has no end of them."""
-    free, pro = ((FOLDER / f"{name}.yaml").read_text() for name in ("free", "pro"))
-    for code, images in IMAGES.items():
-        text = (free if code == "essential" else pro).replace("images_month: null", f"images_month: {images}")
-        text = text.replace("code: free", f"code: {code}").replace("code: pro", f"code: {code}")
-        (folder / f"{code}.yaml").write_text(
-            f"{text}  allowed_types: [image/*, application/pdf]\n  trash_days: 30\n" if code == "pro" else text
-        )
+    """The default family, with a Pro that says of types and trash what it takes."""
+    for source in DEFAULT.glob("*.yaml"):
+        more = "  allowed_types: [image/*, application/pdf]\n  trash_days: 30\n" if source.stem == "pro" else ""
+        (folder / source.name).write_text(source.read_text() + more)
     return folder
 
 
 @dataclass
 class Both:
     billing: World
+    url: str
     accounts: AccountService
     worker: Database
 
@@ -70,14 +72,21 @@ class Both:
         asked = (self.accounts.hold(tenant, uuid4(), 1, hour, MONTH) for _ in range(images))
         return sum(result.ok for result in await asyncio.gather(*asked))
 
+    async def call(self, tenant: UUID, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        who = Principal(kind="user", user_id=uuid4(), tenant_id=tenant, tenant_slug="t", role="owner")
+        headers = {"stowage-internal": sign(who, secret=SECRET, audience="upload", issuer="gateway")}
+        async with self.billing.http.request(method, self.url + path, data=body, headers=headers) as answer:
+            return answer.status, await answer.json()
 
-@pytest.fixture
-async def both(pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Both]:
-    plans = tmp_path / "plans"
-    plans.mkdir()
-    monkeypatch.setattr(wiring, "load", lambda: load(catalogue(plans)))
+    async def send(self, tenant: UUID) -> tuple[int, Any]:
+        return await self.call(tenant, "POST", "/api/images/upload", form(PICTURE, {}))
+
+
+@asynccontextmanager
+async def opened(pg: PostgresServer, store: Path, **changes: Any) -> AsyncIterator[Both]:
+    """`changes` are billing's settings."""
     dsn = pg.create("upload")
-    async with running(pg.create("billing")) as billing, Database(dsn.worker) as worker:
+    async with running(pg.create("billing"), **changes) as billing, Database(dsn.worker) as worker:
         app = create(
             Settings(
                 mode="local",
@@ -86,15 +95,21 @@ async def both(pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 internal_secret=SECRET,
                 base_url="http://upload",
                 billing_url=billing.url,
-                local_storage_path=tmp_path / "store",
+                local_storage_path=store,
                 signing_secret="k" * 40,
             )
         )
-        async with served(app):
-            yield Both(billing, app.state.services.accounts, worker)
+        async with served(app) as url:
+            yield Both(billing, url, app.state.services.accounts, worker)
 
 
-async def test_images_of_a_month_are_the_plans(both: Both) -> None:
+@pytest.fixture
+async def both(pg: PostgresServer, tmp_path: Path) -> AsyncIterator[Both]:
+    async with opened(pg, tmp_path / "store", plan_catalogue="images") as found:
+        yield found
+
+
+async def test_a_new_plan_is_kept_to_at_once(both: Both) -> None:
     tenant = uuid4()
     assert await both.admitted(tenant, 3) == 0, "a new team is on Essential, which is told when it is asked for"
     await both.subscribe(tenant, "pro")
@@ -105,9 +120,54 @@ async def test_images_of_a_month_are_the_plans(both: Both) -> None:
     assert await both.admitted(tenant, 60) == 60
 
 
-async def test_types_and_trash_are_the_plans(both: Both) -> None:
-    tenant = uuid4()
-    await both.subscribe(tenant, "pro")
-    terms = await both.accounts._entitlements.terms(tenant)
-    assert (terms.images_month, terms.trash_days) == (50, 30)
+@pytest.mark.parametrize("plan", IMAGES)
+async def test_images_of_a_month_are_the_plans(both: Both, plan: str) -> None:
+    tenant, limit = uuid4(), IMAGES[plan]
+    await both.subscribe(tenant, plan)
+    info = {"plan_name": plan, "quota_limit": limit, "quota_used": 0, "quota_remaining": limit}
+    assert (await both.call(tenant, "GET", "/api/images/quota"))[1]["quota_info"] == info
+    for used in range(1, (51 if limit is None else limit) + 1):
+        status, answer = await both.send(tenant)
+        assert status == 201, answer
+        left = None if limit is None else limit - used
+        info = {"plan_name": plan, "quota_limit": limit, "quota_used": used, "quota_remaining": left}
+        assert answer["quota_info"] == info
+    if limit is not None:
+        status, answer = await both.send(tenant)
+        code = "IMAGE_QUOTA_EXCEEDED" if limit else "IMAGE_QUOTA_PLAN_NOT_ALLOWED"
+        assert (status, answer["code"], answer["quota_info"]) == (403, code, info)
+
+
+async def test_what_everybody_may_buy(both: Both) -> None:
+    """Neither employees' plan nor the old one is listed for those who do not have it, or sold to anybody."""
+    team, employee = Team(), Team()
+    await both.subscribe(employee.tenant, "intelia")
+    listed = {}
+    for who in (team, employee):
+        _, body = await both.billing.call("GET", "/api/plans", who=who.principal)
+        listed[who.tenant] = {plan["code"]: plan["current"] for plan in body["items"]}
+    assert listed[team.tenant] == {"essential": True, "pro": False, "elite": False}
+    assert listed[employee.tenant] == {"essential": False, "pro": False, "elite": False, "intelia": True}
+    _, body = await both.billing.call("GET", "/api/plans", who=Principal())
+    assert [(plan["code"], plan["price"]) for plan in body["items"]] == [
+        ("essential", None),
+        ("pro", "3.00"),
+        ("elite", "9.00"),
+    ]
+    for plan in ("intelia", "free", "essential"):
+        status, body = await both.billing.initiate(team, plan=plan)
+        assert (status, body["code"]) == (422, "plan_not_found")
+    assert (await both.billing.initiate(team, plan="elite"))[0] == 201
+
+
+async def test_types_and_trash_are_the_plans(
+    pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plans := tmp_path / "plans").mkdir()
+    monkeypatch.setattr(wiring, "load", lambda _family: load(catalogue(plans)))
+    async with opened(pg, tmp_path / "store") as both:
+        tenant = uuid4()
+        await both.subscribe(tenant, "pro")
+        terms = await both.accounts._entitlements.terms(tenant)
+    assert terms.trash_days == 30
     assert terms.allowed == frozenset({"image/*", "application/pdf"})

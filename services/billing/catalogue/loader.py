@@ -1,4 +1,4 @@
-"""Plans as files: read, checked, and never changed in place."""
+"""Plans as files, one folder a family: read, checked, and never changed in place."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ from shared.events import Entitlements
 from shared.money import Money
 
 FOLDER = Path(__file__).parent
+DEFAULT = FOLDER / "default"
 
 
 class CatalogueError(Exception):
@@ -63,7 +64,10 @@ class Rights(Entitlements):
 
 
 class Plan(BaseModel):
-    """What a team gets, and for how much; no price is free. A subscription keeps the version it bought."""
+    """What a team gets, and for how much; no price is free. A subscription keeps the version it bought.
+
+    One that is not `public` is given by staff: nobody can buy it, and only teams that have it see it listed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,13 +75,14 @@ class Plan(BaseModel):
     version: int = Field(ge=1)
     name: str = Field(min_length=1, max_length=64)
     default: bool = False
+    public: bool = True
     price: Price | None = None
     entitlements: Rights
 
     @property
     def digest(self) -> str:
-        """Of everything it says: the same version must always say the same, also to a newer Stowage."""
-        said = self.model_dump(mode="json")
+        """Of everything it sells: the same version must always say the same, also to a newer Stowage."""
+        said = self.model_dump(mode="json", exclude={"public"})  # which may be withdrawn
         # An entitlement that was not sold yet when the plan was written must not make it another plan.
         said["entitlements"] = self.entitlements.model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -89,15 +94,23 @@ class Catalogue:
     def __init__(self, plans: Sequence[Plan]) -> None:
         self.plans = {plan.code: plan for plan in sorted(plans, key=lambda plan: plan.version)}
         defaults = [plan for plan in self.plans.values() if plan.default]
-        if len(defaults) != 1 or defaults[0].price is not None:
-            raise CatalogueError("the catalogue needs exactly one default plan, and that one is free")
+        if len(defaults) != 1 or defaults[0].price is not None or not defaults[0].public:
+            raise CatalogueError("the catalogue needs exactly one default plan, and that one is free and public")
         self.default = defaults[0]
 
     def find(self, code: str) -> Plan | None:
         return self.plans.get(code)
 
 
-def load(folder: Path = FOLDER) -> Catalogue:
+def find_family(name: str) -> Path:
+    """The folder of the plans shipped under that name. Raises CatalogueError."""
+    families = sorted({path.parent.name for path in FOLDER.glob("*/*.yaml")})
+    if name not in families:
+        raise CatalogueError(f"PLAN_CATALOGUE: there is no {name!r}, only {', '.join(families)}")
+    return FOLDER / name
+
+
+def load(folder: Path = DEFAULT) -> Catalogue:
     """Raises CatalogueError."""
     return Catalogue([read(path) for path in sorted(folder.glob("*.yaml"))])
 

@@ -60,7 +60,7 @@ class PaymentService:
     ) -> Payment:
         """Raises PlanNotFound, AlreadyOnPlan, PaymentOpen, ProviderUnavailable. The price is the catalogue's."""
         plan = self._catalogue.find(plan_code)
-        if plan is None or plan.price is None:
+        if plan is None or plan.price is None or not plan.public:
             raise PlanNotFound(plan_code)
         await self._subscriptions.get(tenant)
         payment = self._draft(tenant, team, plan, plan.price.money, method, return_url)

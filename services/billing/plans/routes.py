@@ -41,7 +41,7 @@ class SubscriptionOut(BaseModel):
 
 @router.get("/plans")
 async def list_plans(who: CurrentPrincipal, services: Services) -> PlansOut:
-    """Free ones first, then by price. `current` marks the caller's team's."""
+    """Free ones first, then by price. `current` marks the caller's team's, listed even if it is not public."""
     current = None
     if who.tenant_id is not None:
         current = (await services.subscriptions.get(who.tenant_id)).plan
@@ -59,6 +59,7 @@ async def list_plans(who: CurrentPrincipal, services: Services) -> PlansOut:
                 current=plan.code == current,
             )
             for plan in plans
+            if plan.public or plan.code == current
         ]
     )
 

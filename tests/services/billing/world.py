@@ -163,14 +163,16 @@ def settings(dsn: str, sandbox: str, base_url: str, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(dsn: ServiceDatabase, *, backend: str | None = None) -> AsyncIterator[World]:
-    """The HTTP process and the inbox's worker; the janitor runs when a test says so. `backend` is another provider."""
+async def running(dsn: ServiceDatabase, *, backend: str | None = None, **changes: Any) -> AsyncIterator[World]:
+    """The HTTP process and the inbox's worker; the janitor runs when a test says so. `backend` is another provider,
+    `changes` are settings.
+    """
     port = free_port()
     courier = Courier(KEY, pause=0.02)
     provider = Provider(api_key=API_KEY, courier=courier, base_url=f"http://127.0.0.1:{port}", folder=None)
     async with open_door() as door, served(create_sandbox(provider), port) as sandbox:
-        told_app = settings(dsn.app, backend or sandbox, door.url)
-        core = build_core(settings(dsn.worker, backend or sandbox, door.url), "billing-worker")
+        told_app = settings(dsn.app, backend or sandbox, door.url, **changes)
+        core = build_core(settings(dsn.worker, backend or sandbox, door.url, **changes), "billing-worker")
         async with served(create(told_app)) as url, core.database, aiohttp.ClientSession() as http:
             door.service = url
             callbacks = CallbackWorker(core.database, core.settlement, core.clock, core.wake.set)

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiohttp import web
 
+from services.billing import wiring
+from services.billing.catalogue.loader import DEFAULT, load
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.world import Team, World, running, told
 
@@ -37,6 +40,20 @@ async def test_nobody_pays_for_what_they_have(world: World) -> None:
             pass
     assert (answer[0], answer[1]["code"]) == (409, "already_on_plan")
     assert len((await world.call("GET", "/api/payments/ada/history", who=team.principal))[1]["items"]) == 1
+
+
+async def test_a_plan_that_is_not_public_is_neither_listed_nor_sold(
+    billing_db: ServiceDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever price it has."""
+    for source in DEFAULT.glob("*.yaml"):
+        (tmp_path / source.name).write_text(source.read_text().replace("name: Pro", "name: Pro\npublic: false"))
+    monkeypatch.setattr(wiring, "load", lambda _family: load(tmp_path))
+    async with running(billing_db) as world:
+        status, body = await world.initiate(Team())
+        assert (status, body["code"]) == (422, "plan_not_found")
+        _, body = await world.call("GET", "/api/plans", who=Team().principal)
+        assert [plan["code"] for plan in body["items"]] == ["free"]
 
 
 @pytest.mark.parametrize(
