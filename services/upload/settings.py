@@ -37,7 +37,7 @@ class Settings(ServiceSettings):
     gcs_project: str = ""
     gcs_credentials_file: Path | None = None
     storage_locations: Path | None = None  # further stores by name, in YAML
-    spool_path: Path | None = None  # parts on their way to an object store
+    spool_path: Path | None = None  # parts on their way to an object store, and images at work
     store_seconds: float = Field(default=30, gt=0)  # how long a store that fails is asked again
     signing_secret: str  # several, newest first, separated by commas, while keys rotate
     max_file_size: int = Field(default=52_428_800, gt=0)  # bytes through the form upload (S1.12)

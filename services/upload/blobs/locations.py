@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 from prometheus_client import Gauge
 
@@ -23,7 +24,10 @@ class LocationUnknown(DomainError):
 
 
 class Locations:
-    def __init__(self, stores: Mapping[str, BlobStore]) -> None:
+    """`spool`: the folder of what waits outside a store, None for the system's temporary one."""
+
+    def __init__(self, stores: Mapping[str, BlobStore], spool: Path | None = None) -> None:
+        self.spool = spool
         self._stores = stores
         self._unopened = set(stores)
 

@@ -14,10 +14,12 @@ from services.upload.settings import Settings
 
 
 def open_locations(settings: Settings) -> Locations:
+    if settings.spool_path is not None:
+        settings.spool_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     stores = {
         name: open_store(place, settings.spool_path, settings.store_seconds) for name, place in settings.places.items()
     }
-    return Locations(stores)
+    return Locations(stores, settings.spool_path)
 
 
 def open_store(place: Place, spool: Path | None, seconds: float) -> BlobStore:

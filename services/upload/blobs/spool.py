@@ -23,8 +23,6 @@ class Spool:
         self._folder = folder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="spool")
         self.sending = asyncio.Semaphore(SENDING)
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def piece(self) -> "Piece":
         return Piece(self)

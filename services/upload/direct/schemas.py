@@ -36,6 +36,7 @@ class DirectUploadIn(BaseModel):
     project_id: UUID | None = None
     metadata: dict[str, Any] | None = None
     sha256: str | None = None
+    strip_location: bool = Field(default=False, description="Refused: these bytes do not pass through us")
     multipart: bool = False
     expires_in: int | None = Field(default=None, ge=5, le=604_800)
 
@@ -179,4 +180,4 @@ def read_placement(tree: Tree, name: str, said: Mapping[str, Any], declared: str
             return None
         return value if isinstance(value, str) else json.dumps(value)
 
-    return Placement.read(tree, name, text, declared or None)
+    return Placement.read(tree, name, text, declared or None).as_it_comes()

@@ -21,7 +21,8 @@ async def fetched(locations: Locations, file: StoredFile) -> AsyncIterator[IO[by
         raise Unreadable("not_an_image")
     if file.size > LARGEST_FILE:
         raise Unreadable("image_too_large")
-    with tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="stowage-") as copy:
+    spool = None if locations.spool is None else str(locations.spool)
+    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=spool) as copy:
         async for chunk in locations[file.location].read(file.path, 0, file.size):
             if file.size <= IN_MEMORY:
                 copy.write(chunk)

@@ -8,7 +8,6 @@ from datetime import date
 from typing import Self
 
 from services.upload.errors import InvalidUpload
-from services.upload.files.rules import Tree
 from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
@@ -31,11 +30,11 @@ class Announced:
 class FormUpload:
     """`begin` on the headers alone; `receive` ends in a stored file or leaves nothing."""
 
-    def __init__(self, incoming: Incoming, form: UploadForm, announced: Announced, tree: Tree) -> None:
+    def __init__(self, intake: Intake, incoming: Incoming, form: UploadForm, announced: Announced) -> None:
         self._incoming: Incoming | Stripped = incoming
         self._form = form
         self._announced = announced
-        self._tree = tree
+        self._intake = intake
 
     @classmethod
     async def begin(cls, intake: Intake, sender: Sender, announced: Announced, month: date | None = None) -> Self:
@@ -48,7 +47,7 @@ class FormUpload:
             # No form is that much larger than its file, so this much will come at the very least.
             least = max(0, (announced.length or 0) - ENVELOPE)
         asked = Asked(least, announced.length, month=month)
-        return cls(await intake.begin(sender, asked), form, announced, intake.policy.tree)
+        return cls(intake, await intake.begin(sender, asked), form, announced)
 
     async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
         """Raises what `begin` raises, ClientGone, RequestTimeout, TypeNotAllowed, ReservationLost."""
@@ -73,7 +72,7 @@ class FormUpload:
     async def _take(self, piece: bytes) -> None:
         if isinstance(self._incoming, Incoming) and self._incoming.received == 0:
             if self._strips():
-                self._incoming = Stripped(self._incoming)
+                self._incoming = Stripped(self._incoming, self._intake.spool)
             else:
                 self._aim(self._incoming)
         await self._incoming.write(piece, self._expected())
@@ -94,7 +93,7 @@ class FormUpload:
         part = self._form.file
         if part is None:
             raise InvalidUpload("no_file", "The form has no file.")
-        placement = Placement.read(self._tree, part.name, self._form.text, part.content_type)
+        placement = Placement.read(self._intake.policy.tree, part.name, self._form.text, part.content_type)
         if placement.strip_location and self._incoming.received and not isinstance(self._incoming, Stripped):
             raise InvalidUpload("field_after_file", "strip_location comes before the file.")
         return placement

@@ -65,6 +65,7 @@ class Intake:
         self._acceptance = acceptance
         self._locations = locations
         self.policy = policy
+        self.spool = locations.spool
 
     async def terms(self, tenant: UUID, least: int, *, resumable: bool = False) -> Terms:
         """Raises FileTooLarge, but never for a figure that has just changed; TenantGone and EntitlementsUnknown."""

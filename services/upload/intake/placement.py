@@ -44,6 +44,12 @@ class Placement:
             strip_location=read_flag(said("strip_location")),
         )
 
+    def as_it_comes(self) -> Self:
+        """For a way in whose bytes go to the store piece by piece. Raises InvalidUpload."""
+        if self.strip_location:
+            raise InvalidUpload("strip_location_not_supported", "Only a form or a PUT can take the location out.")
+        return self
+
     def path(self, tenant: UUID, upload: UUID) -> str:
         """Where the store keeps it."""
         return rules.storage_path(tenant, upload, self.name, self.category, self.subcategory, self.entity_id)

@@ -1,13 +1,16 @@
 """An image that must not say where it was taken. The place can stand anywhere in it, so the whole comes first."""
 
 import asyncio
+import hashlib
 import mmap
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import IO, TypeVar
 
-from services.upload.errors import FileTooLarge, InvalidUpload
+from services.upload.errors import DigestMismatch, FileTooLarge, InvalidUpload
 from services.upload.intake.acceptance import Purpose, Repeated, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.placement import Placement
@@ -23,16 +26,16 @@ T = TypeVar("T")
 class Stripped:
     """Used as the Incoming it stands before; what reaches that one has no location any more.
 
-    The space is held as the bytes come. Size and sha256 are those of what is stored.
+    It waits in `spool`. The space is held as the bytes come. Size and sha256 are those of what is stored.
     """
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: Incoming, spool: Path | None) -> None:
         self.id = incoming.id
         self.received = 0
         self.space = incoming.space
         self._incoming = incoming
         self._limit = min(incoming.limit, LIMIT)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stowage-")  # noqa: SIM115 - closed by `abandon`
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=spool)  # noqa: SIM115 - closed by `abandon`
         self._waiting: list[bytes] = []
         self._waits = 0
 
@@ -48,11 +51,15 @@ class Stripped:
             await self._flush()
 
     async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
-        """Also raises InvalidUpload when the location cannot be taken out for certain."""
+        """Also raises InvalidUpload when the location cannot be taken out for certain. The sender's sha256 is that of
+        what was sent.
+        """
         await self._flush()
+        if purpose.sha256 is not None and purpose.sha256 != await _in_thread(self._sha256):
+            raise DigestMismatch
         for span in await _in_thread(self._strip):
             await self._pass_on(span)
-        result = await self._incoming.store(placement, purpose)
+        result = await self._incoming.store(placement, replace(purpose, sha256=None))
         self._file.close()
         return result
 
@@ -69,6 +76,10 @@ class Stripped:
             size = min(PIECE, span.stop - start)
             piece = await _in_thread(lambda: os.pread(self._file.fileno(), size, start))  # noqa: B023 - run at once
             await self._incoming.write(piece, span.stop)
+
+    def _sha256(self) -> str:
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _strip(self) -> list[Span]:
         if not self.received:

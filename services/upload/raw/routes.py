@@ -56,11 +56,18 @@ async def put_content(
     entity_id: Annotated[str | None, Query()] = None,
     project_id: Annotated[str | None, Query()] = None,
     metadata: Annotated[str | None, Query(description="A JSON object")] = None,
+    strip_location: Annotated[str | None, Query(description="true takes the place out of a photo")] = None,
 ) -> Response:
     """Stores one file (201), or replaces the one that is there (200). `Repr-Digest` or `Content-Digest` with sha-256 is
     checked; `If-Match` and `If-None-Match: *` hold until the moment it is stored; the length may be unknown.
     """
-    said = {"subcategory": subcategory, "entity_id": entity_id, "project_id": project_id, "metadata": metadata}
+    said = {
+        "subcategory": subcategory,
+        "entity_id": entity_id,
+        "project_id": project_id,
+        "metadata": metadata,
+        "strip_location": strip_location,
+    }
     body = read_body(request.receive, idle=services.idle_seconds)
     try:
         announced = _announced(request, services, said)

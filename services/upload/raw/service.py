@@ -12,6 +12,7 @@ from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.placement import Placement
+from services.upload.intake.stripped import Stripped
 from services.upload.raw.rules import Wanted
 from shared.db import Database
 from shared.ids import new_id
@@ -31,7 +32,7 @@ class Announced:
 class RawUpload:
     """`receive` ends in a stored file or leaves nothing."""
 
-    def __init__(self, incoming: Incoming, announced: Announced) -> None:
+    def __init__(self, incoming: Incoming | Stripped, announced: Announced) -> None:
         self._incoming = incoming
         self._announced = announced
 
@@ -79,6 +80,8 @@ class RawService:
         upload, length = new_id(), announced.length
         path = announced.placement.path(sender.tenant, upload)
         incoming = await self._intake.begin(sender, Asked(length or 0, length, credit, path=path), upload)
+        if announced.placement.strip_location:
+            return RawUpload(Stripped(incoming, self._intake.spool), announced)
         return RawUpload(incoming, announced)
 
     async def _find(self, tenant: UUID, placement: Placement) -> StoredFile | None:

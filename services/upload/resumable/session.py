@@ -48,7 +48,8 @@ class Sessions:
     def placement(self, said: str) -> Placement:
         """Raises InvalidHeader, InvalidUpload."""
         known = read_metadata(said)
-        return Placement.read(self._intake.policy.tree, known.get("filename", ""), known.get, known.get("filetype"))
+        tree, name = self._intake.policy.tree, known.get("filename", "")
+        return Placement.read(tree, name, known.get, known.get("filetype")).as_it_comes()
 
     def path(self, upload: ResumableUpload) -> str:
         if upload.partial:

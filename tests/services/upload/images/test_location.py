@@ -5,7 +5,9 @@ import io
 import mmap
 import struct
 import zlib
+from base64 import b64encode
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -15,6 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from services.upload.media.location import LocationStays, strip
 from services.upload.media.rules import media_type
 from tests.services.upload.images.conftest import Studio, picture
+from tests.services.upload.resumable.conftest import metadata
 
 MAKE, ORIENTATION, EXIF_IFD, GPS_IFD, TAKEN = 0x010F, 0x0112, 0x8769, 0x8825, 0x9003
 XMP = (
@@ -24,6 +27,10 @@ XMP = (
     b"</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
 LATITUDE = (48.0, 12.0, 30.25)
+
+
+def sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def exif() -> Image.Exif:
@@ -241,10 +248,54 @@ async def test_through_the_form(studio: Studio) -> None:
             kept = await who.get(f"/api/storage/files/{image}/content")
             assert (told(kept)[1] == {}) == strips
             file = await who.get(f"/api/storage/files/{image}")
-            assert (file["sha256"], file["file_size"]) == (hashlib.sha256(kept).hexdigest(), len(kept))
+            assert (file["sha256"], file["file_size"]) == (sha256(kept).hex(), len(kept))
     await studio.look_at_all()
     listed = await who.get("/api/images")
     assert [item["has_location"] for item in listed["items"]] == [True, False, True, False]
+
+
+async def test_through_a_put(studio: Studio) -> None:
+    """The digest that was sent is that of what was sent; what is stored has one of its own."""
+    who, content = studio.photographer(), photo("JPEG")
+    path = "/api/storage/content/documents/a.jpg?strip_location=true"
+    digest = {"Content-Type": "image/jpeg", "Repr-Digest": f"sha-256=:{b64encode(sha256(content)).decode()}:"}
+    for expected in (201, 200):  # stored, then replaced
+        status, made, _ = await who.call("PUT", path, data=content, headers=digest)
+        assert status == expected, made
+        kept = await who.get(f"/api/storage/files/{made['file_id']}/content")
+        assert told(kept)[1] == {}
+        assert (made["sha256"], made["file_size"]) == (sha256(kept).hex(), len(kept))
+    status, answer, _ = await who.call("PUT", path, data=content + b"x", headers=digest)
+    assert (status, answer["code"]) == (422, "digest_mismatch")
+    status, answer, _ = await who.call("PUT", path, data=b"%PDF-1.7 " + bytes(100))
+    assert (status, answer["code"]) == (422, "location_not_removable")
+    assert (await who.quota())["used"] == len(kept)
+    assert not await studio.query("SELECT FROM reservation")
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("uploads", {"headers": {"Upload-Length": "10"}}),
+        ("uploads", {"headers": {"Upload-Length": "10", "Content-Type": "application/offset+octet-stream"}}),
+        ("uploads", {"headers": {"Upload-Concat": f"final;/api/storage/uploads/{uuid4()}"}}),
+        ("direct-uploads", {"json": {"file_name": "a.jpg", "file_size": 10, "strip_location": True}}),
+        ("s3/multipart", {"json": {"filename": "a.jpg", "type": "image/jpeg"}}),
+    ],
+)
+async def test_where_it_cannot_be_done_it_is_not_silently_left_undone(
+    studio: Studio, path: str, options: dict[str, Any]
+) -> None:
+    who = studio.photographer()
+    said = {"category": "documents", "strip_location": "true"}
+    if "headers" in options:
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Metadata": metadata(**said), **options["headers"]}
+        options = {"headers": headers, "data": b"0123456789" if "Content-Type" in headers else None}
+    else:
+        options = {"json": {"category": "documents", **options["json"], "metadata": said}}
+    status, answer, _ = await who.call("POST", f"/api/storage/{path}", **options)
+    assert (status, answer["code"]) == (422, "strip_location_not_supported"), answer
+    assert not await studio.query("SELECT FROM reservation")
 
 
 async def test_refused_rather_than_kept(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
