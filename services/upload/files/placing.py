@@ -21,6 +21,8 @@ def placed(tree: rules.Tree, file: StoredFile, said: Mapping[str, Any]) -> Place
     rules.check_name(values["name"])
     rules.check_folder(values["folder"])
     rules.check_place(tree, values["category"], values["subcategory"], values["entity_id"])
+    if file.category != rules.IMAGES:
+        rules.check_uncounted(values["category"])
     return Placement(**values, metadata=metadata, declared=file.content_type)
 
 

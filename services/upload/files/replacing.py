@@ -11,6 +11,7 @@ from services.upload.files.copying import CopyService
 from services.upload.files.models import StoredFile
 from services.upload.files.placing import placed
 from services.upload.files.ranges import lists
+from services.upload.files.rules import check_uncounted
 from services.upload.files.service import BytesGone, FileService
 from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
@@ -39,8 +40,11 @@ class ReplaceService:
         self._copies = copies
 
     async def begin(self, sender: Sender, file_id: UUID, announced: Announced) -> "Replacement":
-        """On the headers alone. Raises FileNotFound, PreconditionFailed, FileTooLarge, QuotaExceeded."""
+        """On the headers alone. Raises FileNotFound, PreconditionFailed, FileTooLarge, QuotaExceeded; and InvalidUpload
+        for an image, whose new bytes would be another one.
+        """
         file = await self._files.get_live(sender.tenant, file_id)
+        check_uncounted(file.category)
         if announced.if_match is not None and not lists(announced.if_match, f'"{file.sha256}"', weak=False):
             raise PreconditionFailed
         least, credit = announced.length or 0, await self._credit(sender, file)

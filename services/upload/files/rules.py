@@ -13,6 +13,7 @@ from services.upload.errors import InvalidUpload
 
 Tree = Mapping[str, Sequence[str]]
 
+IMAGES = "images"  # the category of what a plan counts as images of the month
 NAME_BYTES = 255
 FOLDER_BYTES = 1024
 _REVISED = ("path", "name", "folder", "category", "subcategory", "entity_id", "project_id", "metadata", "state")
@@ -52,6 +53,12 @@ def check_place(tree: Tree, category: str, subcategory: str | None, entity: str 
         raise InvalidUpload("unknown_category", f"Subcategories of {category}: {known}.")
     if entity is not None and not _ENTITY.fullmatch(entity):
         raise InvalidUpload("invalid_entity_id", "An entity id has letters, digits, - and _, at most 64.")
+
+
+def check_uncounted(category: str) -> None:
+    """For bytes that take no image of the month. Raises InvalidUpload."""
+    if category == IMAGES:
+        raise InvalidUpload("image_upload_required", "Images come by POST /api/images/upload, which counts them.")
 
 
 def storage_path(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from services.upload.errors import NoImageLeft
+from services.upload.files.rules import IMAGES
 from services.upload.images.quota.rules import Allowance
 from services.upload.images.quota.service import ImageQuotaService, Month, allowance_of
 from services.upload.images.rules import check_image, check_kind
@@ -13,7 +14,6 @@ from services.upload.intake.form import Announced, FormUpload
 from services.upload.intake.intake import Intake
 from services.upload.intake.placement import Placement
 
-CATEGORY = "images"  # where an image goes whose sender does not say
 HEAD = 4096  # bytes that say what a file is
 
 
@@ -27,6 +27,7 @@ class ImageForm(FormUpload):
     """What is no image by its content is refused with its first bytes, and gives its place in the month back."""
 
     month: Month
+    _counted = True
     _head = b""
 
     async def receive_image(self, body: AsyncIterator[bytes], month: Month) -> Stored | Repeated:
@@ -46,7 +47,7 @@ class ImageForm(FormUpload):
 
     def _placement(self) -> Placement:
         if not self._form.text("category"):
-            self._form.fields["category"] = CATEGORY
+            self._form.fields["category"] = IMAGES
         placement = super()._placement()
         kind = check_kind(self._form.text("kind"))
         more = {} if kind is None else {"kind": kind}

@@ -30,6 +30,8 @@ class Announced:
 class FormUpload:
     """`begin` on the headers alone; `receive` ends in a stored file or leaves nothing."""
 
+    _counted = False
+
     def __init__(self, intake: Intake, incoming: Incoming, form: UploadForm, announced: Announced) -> None:
         self._incoming: Incoming | Stripped = incoming
         self._form = form
@@ -93,7 +95,8 @@ class FormUpload:
         part = self._form.file
         if part is None:
             raise InvalidUpload("no_file", "The form has no file.")
-        placement = Placement.read(self._intake.policy.tree, part.name, self._form.text, part.content_type)
+        tree = self._intake.policy.tree
+        placement = Placement.read(tree, part.name, self._form.text, part.content_type, counted=self._counted)
         if placement.strip_location and self._incoming.received and not isinstance(self._incoming, Stripped):
             raise InvalidUpload("field_after_file", "strip_location comes before the file.")
         return placement

@@ -27,11 +27,23 @@ class Placement:
     strip_location: bool = False
 
     @classmethod
-    def read(cls, tree: rules.Tree, name: str, said: Callable[[str], str | None], declared: str | None) -> Self:
-        """`said` gives a field's text, None where there is none. Raises InvalidUpload."""
+    def read(
+        cls,
+        tree: rules.Tree,
+        name: str,
+        said: Callable[[str], str | None],
+        declared: str | None,
+        *,
+        counted: bool = False,
+    ) -> Self:
+        """`said` gives a field's text, None where there is none. `counted`: it takes an image of the month. Raises
+        InvalidUpload.
+        """
         rules.check_name(name)
         category, subcategory, entity = said("category") or "", said("subcategory"), said("entity_id")
         rules.check_place(tree, category, subcategory, entity)
+        if not counted:
+            rules.check_uncounted(category)
         return cls(
             name=name,
             category=category,
