@@ -64,7 +64,9 @@ class FileStored(FileEvent):
 
 
 class FileReplaced(FileEvent):
-    """The same file with other bytes. `kept`: the previous bytes stay as a version, stored by the next entry."""
+    """The same file with other bytes. `kept`: the previous bytes stay as a version, stored by the next entry.
+    `reverted`: they were not fit to stay, and the file has those of an older version, deleted by the next entry.
+    """
 
     type: ClassVar[str] = "file.replaced"
 
@@ -72,6 +74,7 @@ class FileReplaced(FileEvent):
     replaced_at: datetime
     replaced_by: UUID | None
     kept: bool = False
+    reverted: bool = False
 
 
 class FileMoved(FileEvent):

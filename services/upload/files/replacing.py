@@ -47,7 +47,7 @@ class ReplaceService:
         check_uncounted(file.category)
         if announced.if_match is not None and not lists(announced.if_match, f'"{file.sha256}"', weak=False):
             raise PreconditionFailed
-        least, credit = announced.length or 0, await self._credit(sender, file)
+        least, credit = announced.length or 0, await self._intake.credit(sender.tenant, file.size)
         incoming = await self._intake.begin(sender, Asked(least, announced.length, credit))
         placement = placed(self._intake.policy.tree, file, {})
         condition = _still_there(file, announced.if_match)
@@ -61,17 +61,13 @@ class ReplaceService:
             source = await self._files.get_version(sender.tenant, file_id, version)
             placement = placed(self._intake.policy.tree, file, {"metadata": source.details})
             purpose = Purpose(replaces=file.id, condition=_still_there(file, None))
+            credit = await self._intake.credit(sender.tenant, file.size, scanned=False)
             try:
-                await self._copies.copy(sender, source, placement, purpose, await self._credit(sender, file))
+                await self._copies.copy(sender, source, placement, purpose, credit)
             except BytesGone:
                 continue
             return
         raise FileNotFound
-
-    async def _credit(self, sender: Sender, file: StoredFile) -> int:
-        """Bytes that go at the same moment; a kept version stays."""
-        terms = await self._intake.terms(sender.tenant, 0)
-        return 0 if terms.versions_kept else file.size
 
 
 class Replacement:

@@ -79,6 +79,13 @@ class Intake:
             raise FileTooLarge(limit)
         return terms
 
+    async def credit(self, tenant: UUID, size: int, *, scanned: bool = True) -> int:
+        """Bytes that go at the moment a file of `size` bytes is replaced: none where they stay, as a version, or until
+        the new ones, if these are to be `scanned`, are found clean.
+        """
+        terms = await self.terms(tenant, 0)
+        return 0 if terms.versions_kept or (scanned and self.policy.scans) else size
+
     def space(
         self,
         sender: Sender,

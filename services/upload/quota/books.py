@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from services.upload.ledger.rules import Entry, Head
-from services.upload.quota.changes import Change, Result
+from services.upload.quota.changes import Change, Fate, Result
 from services.upload.quota.rules import Alter, Delete, Held, Release, Reserve, Settle, State, apply, release_all
 from shared.events import (
     FileBefore,
@@ -25,6 +25,8 @@ from shared.events import (
 from shared.ids import new_id
 
 E = TypeVar("E", bound=FileEvent)
+# What comes back with an older version's bytes; the file's name and place are its own.
+_CONTENT = ("path", "location", "size", "sha256", "content_type", "file_type", "uploaded_by", "metadata", "state")
 READERS = timedelta(hours=1)  # how long bytes that were moved stay for whoever began to read them
 
 Row = dict[str, Any]  # a stored file, as JSON
@@ -118,7 +120,8 @@ class Books:
             return Result(self.state, event=file.model_copy(update={"file_id": UUID(before["id"])}))  # here before
         if not _holds(change, before) or (change.vacant and before is not None):
             return Result(self.state, unmet=True)
-        keeps = before is not None and self.known.versions_kept > 0
+        # Nobody knows yet whether what is to be scanned may stay: until then the other bytes do, and both count.
+        keeps = before is not None and (self.known.versions_kept > 0 or change.state == "scanning")
         freed = before["size"] if before is not None and not keeps else None
         outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
         if not outcome.ok:
@@ -168,7 +171,8 @@ class Books:
             self._keep_version(change, before)
         else:
             self._discard(before)
-        self._drop_versions(change, before["id"], self.known.versions_kept)
+        if change.state != "scanning":
+            self._drop_versions(change, before["id"], self.known.versions_kept)
         return entry
 
     def _keep_version(self, change: Change, before: Row) -> None:
@@ -182,7 +186,7 @@ class Books:
     def _drop_versions(self, change: Change, file_id: str, kept: int) -> None:
         """All but the newest `kept` of a file's older versions, oldest first."""
         rows = self._versions.get(file_id, {}).values()
-        oldest = sorted(rows, key=lambda row: (datetime.fromisoformat(row["updated_at"]), row["id"]))
+        oldest = sorted(rows, key=_age)
         for row in oldest[: max(0, len(oldest) - kept)]:
             self._erase(change, row)
 
@@ -211,6 +215,11 @@ class Books:
             return Result(self.state, missing=True)
         if change.place is not None:
             return self._relocate(change, row, change.place)
+        if change.fate is not None:
+            return self._judge(change, row, change.fate)
+        return self._alter_shown(change, row)
+
+    def _alter_shown(self, change: Change, row: Row) -> Result:
         if row["version_of"] is not None:
             return Result(self.state, missing=True)
         if change.values is not None:
@@ -248,6 +257,51 @@ class Books:
         event = _event(FileMoved, after, previous=_before(row), moved_at=self.now, moved_by=change.by)
         entry = self._write("move", event, 0, self.now, change)
         return Result(self.state, event=event, seq=entry.seq)
+
+    def _judge(self, change: Change, row: Row, fate: Fate) -> Result:
+        """What is clean lets go of what was kept for its sake alone; what is infected gives way to it."""
+        if row["state"] != "scanning" or not _holds(change, row):
+            return Result(self.state, unmet=True)
+        if fate == "deleted":
+            return self._condemn(change, row)
+        self._update({**row, "state": fate})
+        if fate == "ready":
+            self.tasks += [(UUID(row["id"]), task) for task in change.tasks]
+            self._drop_versions(change, row["id"], self.known.versions_kept)
+        return Result(self.state)
+
+    def _condemn(self, change: Change, row: Row) -> Result:
+        """Its newest version that is known to be clean comes back, else the newest. Without one it goes, and so does a
+        file in the trash with all it has.
+        """
+        older = self._versions.get(row["id"], {}).values()
+        if older and row["trashed_at"] is None:
+            entry = self._revert(change, row, max(older, key=lambda v: (v["state"] == "ready", *_age(v))))
+        else:
+            self._drop_versions(change, row["id"], 0)
+            entry = self._erase(change, row)
+        return Result(self.state, event=entry.event, seq=entry.seq)
+
+    def _revert(self, change: Change, row: Row, version: Row) -> Entry:
+        file_id = UUID(row["id"])
+        after = {**row, **{name: version[name] for name in _CONTENT}, "idempotency_key": None}
+        after["updated_at"] = self.now.isoformat()
+        back = Settle(file_id, after["size"], freed=row["size"], force=True)
+        self.state = apply(self.state, None, back).state
+        self.state = apply(self.state, None, Delete(UUID(version["id"]), version["size"])).state
+        self._remove(version)
+        self._update(after)
+        self._discard(row)
+        said = {"previous": row, "replaced_at": self.now, "replaced_by": change.by, "reverted": True}
+        event = _event(FileReplaced, after, **said)
+        entry = self._write("replace", event, event.size - event.previous.size, self.now, change)
+        gone = _event(FileDeleted, version, deleted_at=self.now, deleted_by=change.by)
+        self._write("delete", gone, -gone.size, self.now, change)
+        if after["state"] == "ready":
+            self._drop_versions(change, row["id"], self.known.versions_kept)
+        elif after["state"] == "scanning":
+            self.tasks.append((file_id, "scan"))
+        return entry
 
     def _is_given(self, change: Change) -> bool:
         rows = ((self._rows.get(file_id), columns) for file_id, columns in change.given.items())
@@ -348,6 +402,11 @@ def _row_of(file: FileStored, change: Change) -> Row:
         "trashed_by": None,
         "purge_at": None,
     }
+
+
+def _age(version: Row) -> tuple[datetime, str]:
+    """To sort versions by, oldest first."""
+    return datetime.fromisoformat(version["updated_at"]), version["id"]
 
 
 def _holds(change: Change, row: Row | None) -> bool:

@@ -10,6 +10,7 @@ from services.upload.quota.rules import Command, Reason, State
 from shared.events import FileEvent, FileStored
 
 FileState = Literal["ready", "scanning"]
+Fate = Literal["ready", "blocked", "deleted"]  # of a file that was scanned
 Condition = Callable[[Mapping[str, Any]], bool]  # of a file's row, as JSON
 
 
@@ -20,7 +21,8 @@ class Change:
     A settlement brings its `file`. With `replaces` it takes that file's place and id; with `exclusive` it takes the
     place of whatever file has its category, folder and name by then; with `vacant`, too, none may have it. What the
     reservations `takes` hold is its own. An alteration brings either the file's new `values`, or `trash`: the moment it
-    is to be purged, None to restore it; or `place`, when its bytes have been copied to another location and path.
+    is to be purged, None to restore it; or `place`, when its bytes have been copied to another location and path; or
+    `fate`, when the scanner has spoken.
 
     `condition`: what must be true of the file it is about at the moment of the change, whatever was read before.
     `given`: files, and columns as JSON that they must still have; otherwise nothing is done and `missing` is said.
@@ -41,6 +43,7 @@ class Change:
     values: Mapping[str, Any] | None = None
     trash: datetime | None = None
     place: tuple[str, str] | None = None  # location, path
+    fate: Fate | None = None
     given: Mapping[UUID, Mapping[str, Any]] = field(default_factory=dict)
     condition: Condition | None = None
     by: UUID | None = None  # who deletes or alters

@@ -168,9 +168,12 @@ async def _read_places(connection: Any, tenant: UUID, known: Known, changes: Seq
 
 
 async def _read_versions(connection: Any, known: Known, changes: Sequence[Change]) -> None:
-    """Older versions of what is deleted or replaced: they go with their file, or when there are too many of them."""
+    """Older versions of what is deleted, replaced or judged: they go with their file, or when there are too many of
+    them, or come back.
+    """
     deleted = [change.command.id for change in changes if isinstance(change.command, Delete)]
     replaced = [change.replaces for change in changes if change.replaces is not None]
+    replaced += [change.command.id for change in changes if change.fate is not None]
     concerned = {*deleted, *replaced, *(known.places or {}).values()}
     if concerned:
         rows = await connection.fetch(_VERSIONS, list(concerned))
@@ -190,13 +193,13 @@ async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Seq
 
 
 async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UUID, Held]) -> None:
-    # A version that is kept takes over the path its file has just left.
+    # A file takes over the path of the version that comes back, a version the one its file has just left.
+    if done.deleted:
+        await connection.execute(_REMOVE, done.deleted)
     if done.updated:
         await connection.execute(_UPDATE, list(done.updated.values()), list(done.updated))
     if done.inserted:
         await connection.execute(_INSERT, done.inserted)
-    if done.deleted:
-        await connection.execute(_REMOVE, done.deleted)
     if done.garbage:
         once = {(location, path): (location, path, size, at) for location, path, size, at in done.garbage}
         await connection.execute(_GARBAGE, tenant, *_columns(list(once.values())))

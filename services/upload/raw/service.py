@@ -76,7 +76,7 @@ class RawService:
         # Asked again when the file settles; asked here, a refusal costs no body.
         if not announced.wanted.met_by(None if there is None else {"sha256": there.sha256}):
             raise PreconditionFailed
-        credit = 0 if there is None else await self._credit(sender.tenant, there)
+        credit = 0 if there is None else await self._intake.credit(sender.tenant, there.size)
         upload, length = new_id(), announced.length
         path = announced.placement.path(sender.tenant, upload)
         incoming = await self._intake.begin(sender, Asked(length or 0, length, credit, path=path), upload)
@@ -87,8 +87,3 @@ class RawService:
     async def _find(self, tenant: UUID, placement: Placement) -> StoredFile | None:
         async with self._database.transaction(tenant) as connection:
             return await repository.find_by_place(connection, placement.category, placement.folder, placement.name)
-
-    async def _credit(self, tenant: UUID, there: StoredFile) -> int:
-        """Bytes the replaced file sets free: none where it stays as an older version."""
-        terms = await self._intake.terms(tenant, 0)
-        return 0 if terms.versions_kept else there.size

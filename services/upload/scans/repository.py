@@ -12,12 +12,6 @@ from shared.ids import new_id
 
 _FIND = "SELECT to_jsonb(f) FROM stored_file AS f WHERE id = $1 AND state = 'scanning'"
 
-# Whoever writes a file's row holds its account's lock, or an older state would be written back over this one.
-_LOCK = "SELECT FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE"
-_SET_STATE = """
-    UPDATE stored_file SET state = $3 WHERE id = $1 AND sha256 = $2 AND state = 'scanning' RETURNING trashed_at
-"""
-
 _RECORD = """
     INSERT INTO scan_result (id, tenant_id, file_id, file_name, size, sha256, verdict, signature)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -43,12 +37,6 @@ _RESUME = """
 async def find_waiting(connection: Any, file: UUID) -> StoredFile | None:
     row = await connection.fetchval(_FIND, file)
     return None if row is None else StoredFile.read(row)
-
-
-async def set_state(connection: Any, file: StoredFile, state: str) -> bool:
-    """False when the file has gone or has other content by now; that has a task of its own."""
-    await connection.execute(_LOCK, file.tenant_id)
-    return await connection.fetchrow(_SET_STATE, file.id, file.sha256, state) is not None
 
 
 async def record(connection: Any, file: StoredFile, verdict: Verdict) -> None:

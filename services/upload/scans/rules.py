@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from services.upload.quota.changes import Fate
+
 VerdictName = Literal["clean", "infected", "too_large"]
-Fate = Literal["ready", "blocked", "deleted"]
 
 # What clamd says, with AlertExceedsMax, of files and archives it has not looked through to the end.
 _LIMITS = "Heuristics.Limits.Exceeded"

@@ -10,13 +10,12 @@ from prometheus_client import Counter
 
 from services.upload.blobs.locations import Locations
 from services.upload.files.models import StoredFile
-from services.upload.quota.changes import Change
-from services.upload.quota.rules import Delete
+from services.upload.quota.changes import Change, Fate
+from services.upload.quota.rules import Alter
 from services.upload.quota.service import AccountService
 from services.upload.scans import repository, rules
 from services.upload.scans.models import ScanResult
-from services.upload.scans.rules import Fate, Verdict
-from services.upload.tasks import repository as tasks
+from services.upload.scans.rules import Verdict
 from shared.db import Database
 from shared.errors import DomainError
 
@@ -72,15 +71,10 @@ class ScanService:
         """The report first, so that no file goes without one; after a crash in between, all is done once more."""
         async with self._database.transaction(file.tenant_id) as connection:
             await repository.record(connection, file, verdict)
-            if fate != "deleted" and await repository.set_state(connection, file, fate) and fate == "ready":
-                await self._go_on(connection, file)
-        if fate == "deleted":
-            change = Change(Delete(file.id, 0), condition=lambda row: row["sha256"] == file.sha256)
-            await self._accounts.submit(file.tenant_id, change)
-
-    async def _go_on(self, connection: Any, file: StoredFile) -> None:
-        if file.file_type == "image":
-            await tasks.add(connection, file.tenant_id, file.id, "image")
+        tasks = ("image",) if file.file_type == "image" else ()
+        # Other content, which came meanwhile, has a task of its own.
+        change = Change(Alter(file.id), fate=fate, tasks=tasks, condition=lambda row: row["sha256"] == file.sha256)
+        await self._accounts.submit(file.tenant_id, change)
 
 
 class ScanReports:

@@ -24,10 +24,6 @@ _PUT_OFF = f"UPDATE file_task SET due_at = now() + $4::interval, error = $5 WHER
 _GIVE_BACK = f"UPDATE file_task SET due_at = now(), attempts = attempts - 1 WHERE {_MINE}"
 _REMOVE = f"DELETE FROM file_task WHERE {_MINE}"
 _COUNT = "SELECT kind, count(*) AS waiting FROM file_task GROUP BY kind"
-_ADD = """
-    INSERT INTO file_task (tenant_id, file_id, kind) VALUES ($1, $2, $3)
-    ON CONFLICT (file_id, kind) DO UPDATE SET attempts = 0, due_at = now(), error = NULL
-"""
 
 
 @dataclass(slots=True)
@@ -75,8 +71,3 @@ async def remove(connection: Any, claim: Claim) -> None:
 async def count(connection: Any) -> dict[str, int]:
     """Tasks that are not done, by kind."""
     return {row["kind"]: row["waiting"] for row in await connection.fetch(_COUNT)}
-
-
-async def add(connection: Any, tenant: UUID, file: UUID, kind: str) -> None:
-    """In the transaction that makes it necessary."""
-    await connection.execute(_ADD, tenant, file, kind)

@@ -14,11 +14,13 @@ from shared.db import Database
 
 PAGE = 500
 _SETTLE = "UPDATE tenant_storage SET versions_kept = $2 WHERE tenant_id = $1"
+# While nobody knows whether a file's new bytes may stay, all versions do.
 _BEYOND = """
     SELECT tenant_id, id, version_of FROM (
         SELECT f.tenant_id, f.id, f.version_of, t.versions_kept,
             row_number() OVER (PARTITION BY f.version_of ORDER BY f.updated_at DESC, f.id DESC) AS age
-        FROM stored_file AS f JOIN tenant_storage AS t USING (tenant_id) WHERE f.version_of IS NOT NULL
+        FROM stored_file AS f JOIN tenant_storage AS t USING (tenant_id)
+        JOIN stored_file AS c ON c.id = f.version_of AND c.state = 'ready'
     ) AS v WHERE age > versions_kept LIMIT $1
 """
 

@@ -74,10 +74,10 @@ def fold(before: State, entries: Iterable[Entry]) -> Change:
 
 
 def _is_half(event: Event | None) -> bool:
-    """Of a replaced file that is kept as a version the bytes come back with the next entry, of the same commit:
-    usage never was as low as it is in between.
+    """Of a replaced file that is kept as a version the bytes come back with the next entry, of the same commit, and
+    those of a version that comes back go: usage never was as low, or as high, as it is in between.
     """
-    return isinstance(event, FileReplaced) and event.kept
+    return isinstance(event, FileReplaced) and (event.kept or event.reverted)
 
 
 def grant(before: State, offered: Terms, at: datetime, traceparent: str | None) -> Change:

@@ -65,10 +65,10 @@ def deleted(
     return record(seq, event)
 
 
-def replaced(seq: int, before: File, after: File, *, kept: bool = False) -> Record:
+def replaced(seq: int, before: File, after: File, *, kept: bool = False, reverted: bool = False) -> Record:
     at = moment(seq)
-    fields = {**_file(TENANT, after), "previous": _file(TENANT, before), "stored_at": START, "kept": kept}
-    return record(seq, FileReplaced(replaced_at=at, replaced_by=None, **fields))
+    fields = {**_file(TENANT, after), "previous": _file(TENANT, before), "stored_at": START}
+    return record(seq, FileReplaced(replaced_at=at, replaced_by=None, kept=kept, reverted=reverted, **fields))
 
 
 def moved(seq: int, before: File, after: File) -> Record:

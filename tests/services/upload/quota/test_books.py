@@ -135,7 +135,8 @@ def settlement(draw: Any, upload: UUID, size: int, replaces: UUID | None) -> Cha
             "category": category,
         }
     )
-    return Change(Settle(upload, size), file=file, replaces=replaces, exclusive=draw(st.booleans()))
+    state = draw(st.sampled_from(["ready", "scanning"]))
+    return Change(Settle(upload, size), file=file, replaces=replaces, exclusive=draw(st.booleans()), state=state)
 
 
 @st.composite
@@ -165,6 +166,7 @@ def change_of(draw: Any, world: World) -> Change:
         "delete": Change(Delete(file, 0)),
         "trash": Change(Alter(file), trash=NOW + timedelta(days=30)),
         "restore": Change(Alter(file)),
+        "judge": Change(Alter(file), fate=draw(st.sampled_from(["ready", "blocked", "deleted"]))),
         "move": Change(Alter(file), values=values),
     }
     return options[draw(st.sampled_from(sorted(options)))]
@@ -211,6 +213,45 @@ def test_a_kept_version_is_counted_and_shown_in_the_ledger() -> None:
     assert [(entry.action, entry.delta) for entry in world.entries] == [("upload", 40), ("replace", 10), ("upload", 40)]
     assert world.entries[-1].event.version_of == upload
     world.check()
+
+
+def test_clean_bytes_end_what_was_kept_for_their_sake() -> None:
+    world, upload = scanned_replacement(versions_kept=0)
+    assert (world.state.used, world.state.files) == (90, 2)
+    world.commit([Change(Alter(upload), fate="ready")])
+    assert (world.state.used, [row["state"] for row in world.rows.values()]) == (50, ["ready"])
+    world.check()
+
+
+def test_infected_bytes_give_way_to_those_they_replaced() -> None:
+    for kept in (0, 2):
+        world, upload = scanned_replacement(versions_kept=kept)
+        world.commit([Change(Alter(upload), fate="deleted")])
+        (row,) = world.rows.values()
+        assert (row["id"], row["path"], row["size"], row["state"]) == (str(upload), f"customers/{upload}", 40, "ready")
+        assert (world.state.used, world.state.files) == (40, 1)
+        assert [(e.action, e.delta) for e in world.entries[-2:]] == [("replace", -10), ("delete", -40)]
+        assert world.garbage == [world.entries[1].event.path]
+        assert world.commit([Change(Alter(upload), fate="deleted")])[0].unmet, "nobody judges the same bytes twice"
+        world.check()
+
+
+def test_of_many_the_newest_known_to_be_clean_comes_back() -> None:
+    world, upload = scanned_replacement(versions_kept=0)
+    third = uuid4()
+    world.commit([Change(Settle(third, 5), file=_file(third, 5), replaces=upload, state="scanning")])
+    assert world.state.used == 95, "neither of two is known to be clean: the first still stays"
+    world.commit([Change(Alter(upload), fate="deleted")])
+    assert {(row["id"] == str(upload), row["size"]) for row in world.rows.values()} == {(True, 40)}
+    world.check()
+
+
+def scanned_replacement(versions_kept: int) -> tuple[World, UUID]:
+    """Of 40 clean bytes by 50 that wait for the scanner."""
+    world, upload, second = World(versions_kept=versions_kept), uuid4(), uuid4()
+    world.commit([Change(Settle(upload, 40), file=_file(upload, 40))])
+    world.commit([Change(Settle(second, 50), file=_file(second, 50), replaces=upload, state="scanning")])
+    return world, upload
 
 
 def _file(upload: UUID, size: int) -> Any:

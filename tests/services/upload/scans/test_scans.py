@@ -22,6 +22,7 @@ from services.upload.quota.writer import AccountWriter
 from services.upload.scans.open import open_scans
 from services.upload.scans.service import ScanService
 from services.upload.tasks.runner import TaskRunner
+from services.upload.versions.service import VersionService
 from shared.db import Database
 from shared.http import ServiceClient
 from tests.fixtures.parts import PartMissing, provide
@@ -275,6 +276,63 @@ async def test_a_file_replaced_while_it_is_scanned_is_judged_by_its_new_content(
             await found.until_idle()
         assert seen == [b"clean", EICAR, b"good"]
         assert (await ada.quota())["used"] == 4
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_what_replaces_a_file_and_is_infected_gives_way_to_it(scanned: World, kept: int) -> None:
+    ada = scanned.service.customer()
+    await ada.call("PUT", "/api/storage/settings", json={"versions_kept": kept})
+    _, made = await put(ada, b"clean")
+    content = f"/api/storage/files/{made['file_id']}/content"
+    async with scanned.working():
+        await scanned.until_idle()
+        for bad in (EICAR, EICAR + b" "):  # at its place, and by its id
+            status, replaced, _ = await ada.call("PUT", PLACE if bad is EICAR else content, data=bad)
+            assert (status, replaced["file_id"]) == (200, made["file_id"])
+            await scanned.until_idle()
+            status, body, headers = await ada.call("GET", content)
+            assert (status, body, headers["etag"]) == (200, b"clean", f'"{made["sha256"]}"')
+    assert await listed(ada) == [made["file_id"]]
+    assert (await ada.quota())["used"] == 5
+    assert len(await scanned.rows("SELECT FROM stored_file")) == 1
+    assert [report["verdict"] for report in await reports(ada)] == ["infected", "infected", "clean"]
+    assert sum(entry["delta"] for entry in await scanned.service.ledger(ada.tenant)) == 5
+
+
+async def test_what_replaces_a_file_and_is_clean_sets_it_free(scanned: World) -> None:
+    """Until then both are stored and both count."""
+    ada = scanned.service.customer()
+    _, made = await put(ada, b"old")
+    async with scanned.working():
+        await scanned.until_idle()
+    _, replaced = await put(ada, b"newer")
+    assert (replaced["quota"]["used"], replaced["state"]) == (8, "scanning")
+    async with scanned.working():
+        await scanned.until_idle()
+    assert (await ada.call("GET", f"/api/storage/files/{made['file_id']}/content"))[1] == b"newer"
+    assert (await ada.quota())["used"] == 5
+
+
+async def test_what_waits_for_a_scan_keeps_what_it_replaced_from_being_trimmed(scanned: World) -> None:
+    ada = scanned.service.customer()
+    await put(ada, b"old")
+    async with scanned.working():
+        await scanned.until_idle()
+    await put(ada, EICAR)
+    accounts, entitlements = scanned.scans._accounts, scanned.scans._accounts._entitlements
+    assert await VersionService(scanned.database, accounts, entitlements).trim() == 0
+    async with scanned.working():
+        await scanned.until_idle()
+    assert (await ada.quota())["used"] == 3
+
+
+async def test_a_replacement_that_is_to_be_scanned_needs_room_for_both(scanned: World, billing: Billing) -> None:
+    billing.limit = 10
+    ada = scanned.service.customer()
+    await put(ada, b"123456")
+    status, refused = await put(ada, b"12345")
+    assert (status, refused["code"]) == (413, "quota_exceeded")
+    assert (await put(ada, b"1234"))[0] == 200
 
 
 async def test_a_waiting_file_without_a_task_gets_one(scanned: World) -> None:

@@ -164,6 +164,15 @@ def test_a_version_that_is_kept_rings_nothing_on_its_way() -> None:
     assert change.after.versions == Amount(85, 1)
 
 
+def test_a_version_that_comes_back_rings_nothing_on_its_way() -> None:
+    """Between the exchange and the version's end usage looks higher for one entry; it never was."""
+    before = [stored(1, 45), replaced(2, File(45), File(5), kept=True), stored(3, 45, version=True)]
+    after = [replaced(4, File(5), File(45), reverted=True), deleted(5, 45, version=True)]
+    change = fold(State(TENANT, terms=Terms(1, "free", 100)), [*before, *after])
+    assert change.passed == []
+    assert (change.after.bytes, change.after.versions) == (45, Amount(0, 0))
+
+
 def test_trash_and_moves_ring_nothing_and_change_no_total() -> None:
     state = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 85)]).after
     change = fold(state, [moved(2, File(85), File(85, KINDS[2])), trashed(3, File(85, KINDS[2]))])
