@@ -14,6 +14,7 @@ from services.upload.files.copying import CopyService
 from services.upload.files.moving import MoveService
 from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.findings.service import FindingReports
 from services.upload.folders.service import FolderService
 from services.upload.images.quota.service import ImageQuotaService
 from services.upload.images.service import ImageService
@@ -57,6 +58,7 @@ class UploadServices:
     erasure: ErasureService
     raw: RawService
     scans: ScanReports
+    findings: FindingReports
     preflight: PreflightService
     images: ImageService
     image_quota: ImageQuotaService

@@ -23,6 +23,8 @@ from services.upload.files.copying import CopyService
 from services.upload.files.moving import MoveService
 from services.upload.files.replacing import ReplaceService
 from services.upload.files.service import FileService
+from services.upload.findings import routes as findings
+from services.upload.findings.service import FindingReports
 from services.upload.folders import routes as folders
 from services.upload.folders.service import FolderService
 from services.upload.images import routes as image_routes
@@ -111,6 +113,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             versions.router,
             folders.router,
             scans.router,
+            findings.router,
             links.router,
             trail.router,
             direct.router,
@@ -153,6 +156,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         exports=ExportService(database, accounts, locations),
         raw=RawService(database, intake),
         scans=ScanReports(database),
+        findings=FindingReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),
         images=images,
         image_quota=image_quota,

@@ -4,7 +4,7 @@ from shared.http.app import UNLIMITED_BODY, create_app
 from shared.http.bodies import ClientGone, RequestTimeout, read_body
 from shared.http.client import ServiceClient
 from shared.http.dependencies import AdminOnly, CurrentPrincipal, CurrentTenant, CurrentUser, ServiceOnly
-from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor
+from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor, read_position
 from shared.http.problems import Problem, problem_response
 from shared.http.server import serve
 from shared.http.stopping import Stopping, unless
@@ -29,6 +29,7 @@ __all__ = [
     "encode_cursor",
     "problem_response",
     "read_body",
+    "read_position",
     "serve",
     "unless",
 ]

@@ -3,7 +3,9 @@
 import base64
 import binascii
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 import orjson
 from fastapi import Depends, Query
@@ -40,6 +42,20 @@ def decode_cursor(cursor: str) -> list[Any]:
     if not isinstance(key, list):
         raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.")
     return key
+
+
+def read_position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
+    """Of a list in the order of a moment and an id. Raises DomainError `invalid_cursor`."""
+    if cursor is None:
+        return None
+    try:
+        moment, item = cursor
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None:
+            raise ValueError(moment)
+        return at, UUID(item)
+    except (ValueError, TypeError, AttributeError):
+        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None
 
 
 async def _paging(

@@ -59,6 +59,7 @@ OWN = {
     "/api/user/storage-cleanup/history",
     "/api/user/export-data",
     "/api/user/exports",
+    "/api/storage/findings",  # administrators of the platform only
     "/api/admin/erasures",  # administrators of the platform only
     "/api/admin/erasures/check",
     "/api/usage/summary",

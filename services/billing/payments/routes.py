@@ -13,7 +13,6 @@ from services.billing.errors import BodyIncomplete, BodyTooLarge, ForeignReturnU
 from services.billing.payments.callbacks import MAX_BODY
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import return_address
-from shared.errors import DomainError
 from shared.http import (
     UNLIMITED_BODY,
     ClientGone,
@@ -23,6 +22,7 @@ from shared.http import (
     encode_cursor,
     problem_response,
     read_body,
+    read_position,
 )
 from shared.security import Principal
 
@@ -121,7 +121,7 @@ async def list_payments(
 ) -> Page[PaymentOut]:
     """Newest first."""
     _check_team(who, team_slug)
-    found = await services.payments.list_newest(tenant, paging.limit + 1, _position(paging.cursor))
+    found = await services.payments.list_newest(tenant, paging.limit + 1, read_position(paging.cursor))
     more, found = len(found) > paging.limit, found[: paging.limit]
     cursor = encode_cursor(found[-1].created_at.isoformat(), found[-1].id) if more else None
     return Page(items=[PaymentOut.of(payment) for payment in found], next_cursor=cursor)
@@ -157,12 +157,3 @@ async def _read_small(request: Request) -> bytes:
 def _check_team(who: Principal, slug: str) -> None:
     if who.tenant_slug != slug:
         raise TeamNotFound
-
-
-def _position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        return datetime.fromisoformat(cursor[0]), UUID(cursor[1])
-    except (ValueError, TypeError, IndexError):
-        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None

@@ -1,10 +1,12 @@
 """All SQL on findings, and on what owns an object. Runs inside the caller's transaction."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from services.upload.blobs.store import Found
+from services.upload.findings.models import Finding
 from shared.ids import new_id
 
 # A finding that is open already stays as old as it is.
@@ -45,6 +47,12 @@ _RELOCATING = "SELECT EXISTS (SELECT FROM job_run WHERE name = 'relocation' AND 
 _PAGE = """
     SELECT id, tenant_id, location, path, size FROM stored_file WHERE id > $1 ORDER BY id LIMIT $2
 """
+_NEWEST = """
+    SELECT id, tenant_id, kind, location, path, size, found_at, ended_at, outcome FROM storage_finding
+    WHERE ($1::timestamptz IS NULL OR (found_at, id) < ($1, $2)) AND ($3::text IS NULL OR kind = $3)
+      AND ($4::boolean IS NULL OR (ended_at IS NULL) = $4)
+    ORDER BY found_at DESC, id DESC LIMIT $5
+"""
 _STILL = "SELECT 1 FROM stored_file WHERE location = $1 AND path = $2 AND size = $3"
 
 
@@ -54,6 +62,15 @@ async def note(connection: Any, kind: str, location: str, objects: Sequence[tupl
     ids = [new_id() for _ in objects]
     rows = await connection.fetch(_NOTE, kind, location, ids, list(tenants), list(paths), list(sizes))
     return [row["path"] for row in rows]
+
+
+async def list_newest(
+    connection: Any, limit: int, after: tuple[datetime, UUID] | None, kind: str | None, *, is_open: bool | None
+) -> list[Finding]:
+    """All tenants', also in a process that sees only one at a time."""
+    await connection.execute("SELECT set_config('app.staff', 'findings', true)")
+    at, finding = after or (None, None)
+    return [Finding(**row) for row in await connection.fetch(_NEWEST, at, finding, kind, is_open, limit)]
 
 
 async def list_ripe(connection: Any, location: str, seconds: float, after: UUID) -> list[Any]:

@@ -1,6 +1,5 @@
 """A tenant's images: what is known of them, and which look alike."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +7,7 @@ from services.upload.errors import ImageNotAnalysed, ImageNotFound
 from services.upload.images import repository
 from services.upload.images.repository import Near, Seen
 from shared.db import Database
-from shared.errors import DomainError
+from shared.http import read_position
 
 
 class ImageService:
@@ -25,7 +24,7 @@ class ImageService:
 
     async def list_newest(self, tenant: UUID, limit: int, cursor: list[Any] | None, kind: str | None) -> list[Seen]:
         async with self._database.transaction(tenant) as connection:
-            return list(await repository.list_newest(connection, limit, _position(cursor), kind))
+            return list(await repository.list_newest(connection, limit, read_position(cursor), kind))
 
     async def list_similar(self, tenant: UUID, image_id: UUID, threshold: float, limit: int) -> list[Near]:
         """The most alike first. Raises ImageNotFound, ImageNotAnalysed."""
@@ -34,13 +33,3 @@ class ImageService:
             raise ImageNotAnalysed(seen.image.error if seen.image else None)
         async with self._database.transaction(tenant) as connection:
             return list(await repository.list_similar(connection, tenant, image_id, 1 - threshold, limit))
-
-
-def _position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        at, image = cursor
-        return datetime.fromisoformat(at), UUID(image)
-    except (ValueError, TypeError, AttributeError):
-        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None

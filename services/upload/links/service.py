@@ -19,7 +19,7 @@ from services.upload.links.passwords import LinkPasswords
 from services.upload.links.rules import Ticket
 from shared.clock import Clock
 from shared.db import Database
-from shared.errors import DomainError
+from shared.http import read_position
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class LinkService:
         self, tenant: UUID, limit: int, cursor: list[Any] | None, file: UUID | None
     ) -> list[FileLink]:
         async with self._database.transaction(tenant) as connection:
-            return await repository.list_newest(connection, limit, _position(cursor), file)
+            return await repository.list_newest(connection, limit, read_position(cursor), file)
 
     async def revoke(self, tenant: UUID, link: UUID) -> None:
         """From the next request on it opens nothing. Raises LinkNotFound."""
@@ -173,13 +173,3 @@ async def forget_links(database: Database) -> None:
     """A job's work: rows of links that expired a month ago."""
     async with database.transaction() as connection:
         await repository.forget(connection)
-
-
-def _position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        at, link = cursor
-        return datetime.fromisoformat(at), UUID(link)
-    except (ValueError, TypeError, AttributeError):
-        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from services.upload.scans import repository, rules
 from services.upload.scans.models import ScanResult
 from services.upload.scans.rules import Verdict
 from shared.db import Database
-from shared.errors import DomainError
+from shared.http import read_position
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +86,4 @@ class ScanReports:
         self, tenant: UUID, limit: int, cursor: list[Any] | None, verdict: str | None
     ) -> list[ScanResult]:
         async with self._database.transaction(tenant) as connection:
-            return list(await repository.list_newest(connection, limit, _position(cursor), verdict))
-
-
-def _position(cursor: list[Any] | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        return datetime.fromisoformat(cursor[0]), UUID(cursor[1])
-    except (ValueError, TypeError, IndexError):
-        raise DomainError("invalid_cursor", 422, "The cursor is not one of ours.") from None
+            return list(await repository.list_newest(connection, limit, read_position(cursor), verdict))

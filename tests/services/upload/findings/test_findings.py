@@ -3,12 +3,15 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from services.upload.findings.orphans import Orphans
 from services.upload.upkeep import Upkeep
+from shared.http import encode_cursor
+from shared.security import Principal, sign
 from tests.fixtures.postgres import query
-from tests.services.upload.conftest import Upload
+from tests.services.upload.conftest import SECRET, Upload
 
 OLD = time.time() - 10_000
 
@@ -116,3 +119,39 @@ async def test_expired_reservations_are_given_back(service: Upload, upkeep: Upke
     assert await upkeep.jobs.run("reservations") == {"uploads": 1, "bytes": 4}
     assert (await ada.quota())["reserved"] == 0
     assert await upkeep.jobs.run("reservations") is None
+
+
+async def test_staff_reads_what_was_found_of_everybody(service: Upload, upkeep: Upkeep) -> None:
+    ada, ben = service.customer(), service.customer()
+    for who in (ada, ben):
+        made = (await who.upload(b"gone"))[1]
+        (service.root / "blobs" / made["file_path"]).unlink()
+    await upkeep.jobs.run("missing")
+    put(service.root / "staging" / str(uuid4()))
+    await upkeep.jobs.run("orphans")
+
+    async def ask(query: str = "", *, is_admin: bool = True) -> tuple[int, Any]:
+        who = Principal(kind="user", user_id=ada.user, tenant_id=ada.tenant, role="owner", is_admin=is_admin)
+        token = sign(who, secret=SECRET, audience="upload", issuer="gateway")
+        return (await ada.call("GET", f"/api/storage/findings{query}", headers={"stowage-internal": token}))[:2]
+
+    status, page = await ask()
+    assert status == 200, page
+    assert [item["kind"] for item in page["items"]] == ["abandoned", "missing", "missing"]
+    assert {item["tenant_id"] for item in page["items"]} == {None, str(ada.tenant), str(ben.tenant)}
+    assert (page["items"][0]["outcome"], page["items"][1]["outcome"]) == ("removed", None)
+    _, still = await ask("?open=true&limit=1")
+    _, rest = await ask(f"?open=true&limit=1&cursor={still['next_cursor']}")
+    assert [*still["items"], *rest["items"]] == page["items"][1:]
+    assert rest["next_cursor"] is None
+    assert [item["kind"] for item in (await ask("?open=false"))[1]["items"]] == ["abandoned"]
+    assert (await ask("?kind=orphan"))[1]["items"] == []
+    for wrong in ("?kind=lost", "?cursor=AAAA", f"?cursor={encode_cursor('2026-01-01T00:00:00', uuid4())}"):
+        assert (await ask(wrong))[0] == 422, wrong
+    status, refused = await ask(is_admin=False)
+    assert (status, refused["code"]) == (403, "admin_required")
+    # The next one on the same connection sees what it may see.
+    async with service.app.state.services.findings._database.transaction(ada.tenant) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM storage_finding") == 1
+        await connection.execute("SELECT set_config('app.staff', 'findings', true)")
+        assert await connection.execute("UPDATE storage_finding SET outcome = 'gone'") == "UPDATE 1", "staff only reads"
