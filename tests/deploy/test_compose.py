@@ -225,6 +225,25 @@ def test_mounted_files_and_named_volumes_exist(stack: Stack) -> None:
     assert os.access(FOLDER / "databases.sh", os.X_OK)  # else PostgreSQL's start script reads it into itself
 
 
+def test_a_scanner_for_whoever_wants_one(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a profile and one setting, which both processes read; nothing is called clean unseen."""
+    scanner = stack.services["clamd"]
+    assert scanner["profiles"] == ["scan"]
+    assert "ports" not in scanner
+    assert not any("clamd" in service.get("depends_on", []) for service in stack.services.values())
+    written = (FOLDER / "clamd.conf").read_text()
+    told = dict(line.split(" ", 1) for line in written.splitlines() if not line.startswith("#"))
+    for service in ("upload", "upload-worker"):
+        environment = stack.environment(service)
+        assert environment["CLAMAV_URL"] == "", "off, unless somebody wants it"
+        only({**environment, "CLAMAV_URL": f"tcp://clamd:{told['TCPSocket']}"}, monkeypatch)
+        limit = load(settings_of(module_of(stack, service))).scan_size_limit  # type: ignore[attr-defined]
+        for name in ("StreamMaxLength", "MaxFileSize", "MaxScanSize"):
+            assert int(told[name].removesuffix("M")) * 1024**2 >= limit, name
+    assert told["AlertExceedsMax"] == "yes"
+    assert f"CLAMAV_URL=tcp://clamd:{told['TCPSocket']}" in (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_every_process_of_the_embedded_stack_has_a_counterpart(stack: Stack) -> None:
     modules = {module_of(stack, name): name for name in stack.services}
     for service in SERVICES:
