@@ -12,14 +12,16 @@ from shared.errors import UpstreamError
 from shared.events import Entitlements, EntitlementsChanged
 from shared.http import ServiceClient
 
-# An older version never replaces a newer one, whichever way it came.
+# An older version never replaces a newer one, whichever way it came. Whoever moves all files waits for accounts that
+# are just being made, by the lock on where they begin.
 _UPSERT = """
     INSERT INTO tenant_storage AS t (tenant_id, plan, limit_bytes, max_file_bytes, images_month, allowed_types,
-        trash_days, entitlements_version)
+        trash_days, entitlements_version, location)
     SELECT e.tenant_id, e.plan, e.storage_bytes, e.max_file_bytes, e.images_month, e.allowed_types, e.trash_days,
-        e.version
+        e.version, n.location
     FROM jsonb_to_recordset($1::jsonb) AS e(tenant_id uuid, plan text, storage_bytes bigint, max_file_bytes bigint,
-        images_month bigint, allowed_types text[], trash_days int, version bigint)
+        images_month bigint, allowed_types text[], trash_days int, version bigint),
+        (SELECT location FROM new_account FOR SHARE) AS n
     ON CONFLICT (tenant_id) DO UPDATE SET plan = excluded.plan, limit_bytes = excluded.limit_bytes,
         max_file_bytes = excluded.max_file_bytes, images_month = excluded.images_month,
         allowed_types = excluded.allowed_types, trash_days = excluded.trash_days,

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 _SEND = "UPDATE tenant_storage SET location = $1 WHERE location <> $1 AND ($2::uuid IS NULL OR tenant_id = $2)"
+_BEGIN = "UPDATE new_account SET location = $1"
 _ELSEWHERE = """
     SELECT to_jsonb(f) AS file FROM stored_file AS f
     WHERE location <> $1 AND id > $3 AND ($2::uuid IS NULL OR tenant_id = $2) ORDER BY id LIMIT 200
@@ -14,6 +15,9 @@ _TAKE_AWAY = "DELETE FROM blob_garbage WHERE location = $1 AND path = $2"
 
 
 async def send_new_files(connection: Any, location: str, tenant: UUID | None) -> None:
+    """Of one tenant, or of all there are and will be."""
+    if tenant is None:
+        await connection.execute(_BEGIN, location)
     await connection.execute(_SEND, location, tenant)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from services.upload.blobs.local import LocalStore
+from services.upload.entitlements.service import upsert
 from services.upload.relocation.service import Relocator
 from services.upload.upkeep import Upkeep
 from shared import faults
+from shared.events import EntitlementsChanged
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -95,6 +97,39 @@ async def test_there_and_home_again(two: Two) -> None:
     await two.collect()
     assert await content_of(ada, made["file_id"]) == b"content"
     assert not two.there()
+
+
+async def test_new_accounts_begin_where_everything_went(two: Two) -> None:
+    await two.service.customer().upload(b"before")
+    await two.move(tenant=two.service.customer().tenant)
+    assert await locations_of(two, two.service.customer()) == ["default"], "one tenant's move is its own"
+    await two.move()
+    assert await locations_of(two, two.service.customer()) == ["other"]
+    await two.move("default")
+    assert await locations_of(two, two.service.customer()) == ["default"]
+
+
+async def test_an_account_made_while_all_is_sent_elsewhere_goes_along(two: Two) -> None:
+    """It was begun before and is committed afterwards."""
+    eve = two.service.customer()
+    services = two.service.app.state.services
+    async with services.files._database.transaction(eve.tenant) as connection:
+        terms = services.accounts._entitlements
+        told = await terms._billing.request_json("GET", f"/internal/entitlements/{eve.tenant}")
+        event = EntitlementsChanged(tenant_id=eve.tenant, **told)
+        await upsert(connection, [event])
+        moving = asyncio.create_task(two.move())
+        while not await query(two.service.dsn.superuser, "SELECT FROM pg_locks WHERE NOT granted"):
+            assert not moving.done(), "it did not wait"
+            await asyncio.sleep(0.01)
+    await moving
+    assert await locations_of(two, eve) == ["other"]
+
+
+async def locations_of(two: Two, who: Customer) -> list[str]:
+    assert (await who.upload(b"new"))[0] == 201
+    rows = await query(two.service.dsn.superuser, "SELECT location FROM stored_file WHERE tenant_id = $1", who.tenant)
+    return [row["location"] for row in rows]
 
 
 async def test_one_tenant_only(two: Two) -> None:
