@@ -10,8 +10,8 @@ from services.upload.scans.models import ScanResult
 
 
 class ScanOut(BaseModel):
-    """`size` in bytes. `verdict`: clean, infected (it was deleted, and what it had replaced is back) or too_large (it is
-    blocked, unless this installation lets such files pass); `signature`: what was found, or which limit was met.
+    """`size` in bytes. `verdict`: clean, infected (it was deleted, and what it had replaced is back) or too_large (it
+    is blocked, unless this installation lets such files pass); `signature`: what was found, or which limit was met.
     """
 
     file_id: UUID
