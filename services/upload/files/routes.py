@@ -121,6 +121,10 @@ async def copy_file(
 ) -> Response:
     """A new file with the same bytes, which has to fit like an upload. `Idempotency-Key` makes repeats harmless."""
     sender, key = Sender(tenant, who.user_id), headers.idempotency_key(request.headers)
+    if key is not None:
+        known = await services.files.find_by_key(tenant, key)
+        if known is not None:
+            return await repeated(services, tenant, known.id)
     result = await services.copies.copy_as(sender, file_id, body.said(), key)
     return await _uploaded(services, tenant, result)
 

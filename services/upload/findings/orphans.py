@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FINDINGS = Counter("stowage_upload_findings_total", "Rows and objects that do not agree", ["kind"])
 PAGE = 1000
-PREFIX = "customers/"  # below it we put things; what else lies in a store is not ours
+PREFIXES = ("customers/", "parts/")  # below them we put things; what else lies in a store is not ours
 
 
 class Orphans:
@@ -72,13 +72,14 @@ class Orphans:
 
     async def _look(self, name: str) -> int:
         before, noted, page = time.time() - self._settled_after, 0, []
-        async for found in self._locations[name].walk(PREFIX):
-            # A name that is not ours belongs to whoever shares the store with us.
-            if found.modified < before and upload_of(found.path) is not None:
-                page.append(found)
-            if len(page) == PAGE:
-                noted += await self._note(name, page)
-                page = []
+        for prefix in PREFIXES:
+            async for found in self._locations[name].walk(prefix):
+                # A name that is not ours belongs to whoever shares the store with us.
+                if found.modified < before and upload_of(found.path) is not None:
+                    page.append(found)
+                if len(page) == PAGE:
+                    noted += await self._note(name, page)
+                    page = []
         return noted + await self._note(name, page)
 
     async def _note(self, name: str, page: Sequence[Found]) -> int:

@@ -38,9 +38,10 @@ _OWNED = """
     SELECT path FROM stored_file WHERE location = $1 AND path = ANY($2::text[])
     UNION SELECT path FROM blob_garbage WHERE location = $1 AND path = ANY($2::text[])
 """
-# Uploads and exports; the latter may take longer than a reservation lives.
+# Uploads, their parts and exports; the latter may take longer than a reservation lives.
 _BUSY = """
     SELECT id FROM reservation WHERE id = ANY($1::uuid[])
+    UNION SELECT id FROM resumable_upload WHERE id = ANY($1::uuid[])
     UNION SELECT upload_id FROM export WHERE upload_id = ANY($1::uuid[]) AND status = 'running'
 """
 _RELOCATING = "SELECT EXISTS (SELECT FROM job_run WHERE name = 'relocation' AND ended_at IS NULL)"
@@ -118,7 +119,7 @@ async def is_wanted(connection: Any, location: str, path: str, size: int) -> boo
 
 
 def tenant_of(found: Found) -> UUID | None:
-    """By the path, customers/{tenant}/…"""
+    """By the path: customers/{tenant}/…, parts/{tenant}/…"""
     try:
         return UUID(found.path.split("/")[1])
     except (ValueError, IndexError):

@@ -4,9 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -20,13 +20,52 @@ ROOT = Path(__file__).resolve().parents[3]
 @dataclass
 class Process:
     url: str
-    pid: int
-    popen: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+    popen: subprocess.Popen[bytes] = field(init=False)
+    told: Mapping[str, str] = field(init=False)  # besides, when it was last started
+    _answered: bool = False
+
+    def start(self, **told: str) -> None:
+        self.told, self._answered = told, False
+        command = [sys.executable, "-m", "services.upload.main"]
+        self.popen = subprocess.Popen(command, cwd=ROOT, env={**self.environment, **told})
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        self.popen.kill()
+        self.popen.wait()
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    @property
+    def up(self) -> bool:
+        """It has answered since it was started, and runs."""
+        return self._answered and self.alive
 
     @property
     def resident(self) -> int:
         """Bytes."""
         return int(psutil.Process(self.pid).memory_info().rss)
+
+    async def ready(self, http: aiohttp.ClientSession) -> None:
+        """Raises RuntimeError when it dies first."""
+        async with asyncio.timeout(60):
+            while self.alive:
+                try:
+                    async with http.get(f"{self.url}/readyz") as answer:
+                        if answer.status == 200:
+                            self._answered = True
+                            return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise RuntimeError("the service did not start")
 
     async def stalls(self, http: aiohttp.ClientSession, bucket: float) -> int:
         """How often the event loop was busy with itself for more than `bucket` seconds."""
@@ -46,26 +85,10 @@ async def running(settings: Settings, http: aiohttp.ClientSession, **told: str) 
         for name, value in settings.model_dump(exclude_none=True, exclude_defaults=True).items()
         if not isinstance(value, list | dict | tuple | set | frozenset)
     }
-    popen = subprocess.Popen(  # noqa: ASYNC220 - it is away at once
-        [sys.executable, "-m", "services.upload.main"], cwd=ROOT, env={**os.environ, **environment, **told}
-    )
-    process = Process(settings.base_url, popen.pid, popen)
+    process = Process(settings.base_url, {**os.environ, **environment, **told})
+    process.start()
     try:
-        await _ready(process, http)
+        await process.ready(http)
         yield process
     finally:
-        popen.kill()
-        popen.wait()
-
-
-async def _ready(process: Process, http: aiohttp.ClientSession) -> None:
-    async with asyncio.timeout(20):
-        while process.popen.poll() is None:
-            try:
-                async with http.get(f"{process.url}/readyz") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.05)
-    raise RuntimeError("the service did not start")
+        process.kill()

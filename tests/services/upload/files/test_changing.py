@@ -176,6 +176,16 @@ async def test_a_copy_with_a_key_is_made_once(service: Upload) -> None:
     await consistent(service, ada)
 
 
+async def test_a_copy_that_took_the_last_byte_is_made_once_too(service: Upload) -> None:
+    ada = service.customer()
+    _, path = await made(ada, b"x" * (LIMIT // 2))
+    key = {"idempotency-key": "k"}
+    first, again = [await ada.call("POST", f"{path}/copy", json={}, headers=key) for _ in range(2)]
+    assert (first[0], again[0]) == (201, 201), again
+    assert first[1]["file_id"] == again[1]["file_id"]
+    assert again[2]["idempotent-replayed"] == "true"
+
+
 async def test_a_store_that_fails_a_copy_leaves_nothing(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = service.customer()
     file, path = await made(ada)

@@ -2,11 +2,16 @@
 
 import asyncio
 import hashlib
+import os
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from services.upload.resumable.concatenation import ConcatenationService
+from services.upload.resumable.models import part_path
+from services.upload.upkeep import Upkeep
+from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Upload
 from tests.services.upload.resumable.conftest import PATH, Answer, Tus, metadata
 
@@ -130,3 +135,18 @@ async def test_a_process_that_died_in_between(
     account = await service.account(tus.who.tenant)
     assert (account["used"], account["reserved"], account["files"]) == (2000, 0, 1)
     assert len(service.blobs()) == 1
+
+
+async def test_bytes_of_a_part_that_is_joined_go_though_a_process_died(
+    tus: Tus, service: Upload, upkeep: Upkeep
+) -> None:
+    """Between the commit and the last deletion. A part that still waits keeps its bytes, however old they are."""
+    joined, waiting = await part(tus, b"x" * 1000), await part(tus, b"y" * 1000)
+    assert (await join(tus, joined)).status == 201
+    left, kept = (service.root / "blobs" / part_path(tus.who.tenant, UUID(each)) for each in (joined, waiting))
+    left.write_bytes(b"x" * 1000)
+    for path in (left, kept):
+        os.utime(path, (0, 0))
+    await query(service.dsn.superuser, "DELETE FROM reservation")
+    assert await upkeep.jobs.run("orphans") == {"found": 1, "removed": 1, "abandoned": 0}
+    assert (left.exists(), kept.exists()) == (False, True)
