@@ -99,7 +99,7 @@ class Race:
         olds = [Order(order.number, Client.raw, order.before) for order in orders if order.before is not None]
         sources = [Order(-number, Client.raw, size) for number, size in enumerate(SIZES, 1)]
         done = await self.run(tenant, [*sources, *olds])
-        assert Counter(done.values()) == {STORED: len(done)}
+        assert Counter(done.values()) == {STORED: len(done)}, Counter(done.values())
         self.ids.update({str(order.size): self.ids[order.name] for order in sources})
 
     async def run(self, tenant: UUID, orders: Sequence[Order], *, kills: bool = False) -> dict[Order, int]:
@@ -141,8 +141,9 @@ class Race:
 
     async def _kill(self, done: dict[Order, int], number: int) -> None:
         """One process or the other, at times both."""
-        for turn, place in zip(range(number // BETWEEN), itertools.cycle(PLACES), strict=False):
-            await _until(lambda least=(turn + 0.5) * BETWEEN: len(done) >= least)  # type: ignore[misc]
+        times = max(1, number // BETWEEN)
+        for turn, place in zip(range(times), itertools.cycle(PLACES), strict=False):
+            await _until(lambda least=(turn + 0.5) * number / times: len(done) >= least)  # type: ignore[misc]
             dying = self.processes if turn % 3 == 2 else [self.processes[turn % 3]]
             await asyncio.gather(*(self._die(process, place) for process in dying))
 
@@ -173,7 +174,7 @@ class Race:
                 os.utime(path, (time.time() - 86_400,) * 2)
         await self.clean()
         sums = await self.sums(tenant)
-        assert (sums["reserved"], sums["held"]) == (0, 0)
+        assert (sums["reserved"], sums["held"]) == (0, 0), sums
 
     async def clean(self) -> None:
         """What the worker does by itself."""
@@ -200,16 +201,16 @@ class Race:
         sums = await self.sums(tenant)
         folder = self.root / "blobs" / "customers" / str(tenant)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-        assert sums["used"] == sums["stored"] == sums["ledger"] == sum(sizes)
-        assert sums["files"] == len(sizes)
-        assert sums["seq"] == sums["entries"] == sums["last"]
-        assert (sums["reserved"], sums["held"]) == (0, 0)
+        assert sums["used"] == sums["stored"] == sums["ledger"] == sum(sizes), (sums, sum(sizes))
+        assert sums["files"] == len(sizes), (sums, len(sizes))
+        assert sums["seq"] == sums["entries"] == sums["last"], sums
+        assert (sums["reserved"], sums["held"]) == (0, 0), sums
         told = {order.name: order.size for order, status in done.items() if status == STORED}
         kept = {order.name: order.before for order in done if order.before is not None and order.name not in told}
         listed = Counter((row["name"], row["size"]) for row in await query(self.dsn.superuser, _FILES, tenant))
         expected = Counter({**told, **kept}.items())
         assert listed == expected, (listed - expected, expected - listed)
-        assert sums["images"] == sum(name.endswith(".png") for name in told)
+        assert sums["images"] == sum(name.endswith(".png") for name in told), sums
         files = [str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()]
         left = [path for path in files if not path.startswith("blobs/customers/")]
         assert left == [], left

@@ -56,6 +56,7 @@ async def test_what_does_not_fit_stays_out_though_processes_die(race: Race) -> N
     done = await race.run(tenant, wanted, kills=True)
     seconds = time.monotonic() - begun
     assert set(done.values()) == {STORED, REFUSED}
+    assert race.deaths["anywhere"] > 0
     await race.bury(tenant)
     refused = [order for order, status in done.items() if status == REFUSED]
     done |= await race.again(tenant, refused)
