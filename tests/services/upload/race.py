@@ -177,11 +177,12 @@ class Race:
         assert (sums["reserved"], sums["held"]) == (0, 0), sums
 
     async def clean(self) -> None:
-        """What the worker does by itself."""
+        """What the worker does by itself, until nothing is left to do."""
         settings = settings_for(self.dsn.worker, self.root, self.billing.url, reservation_seconds=5, orphan_seconds=0)
         async with open_upkeep(settings) as upkeep:
             for job in JOBS:
-                await upkeep.jobs.run(job)
+                while await upkeep.jobs.run(job):
+                    pass
 
     async def again(self, tenant: UUID, refused: Iterable[Order]) -> dict[Order, int]:
         """Those that were refused while others were under way, the smallest first, until one is refused now too."""
