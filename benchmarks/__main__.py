@@ -10,7 +10,10 @@ import time
 from benchmarks import servers
 from benchmarks.report import Row, machine, save, show
 
-NAMES = ("relay", "consumer", "quota", "upload", "latency", "startup")
+NAMES = (
+    *("relay", "consumer", "quota", "upload", "latency", "startup"),
+    *("put", "tus", "stores", "listing", "thumbnail", "export"),
+)
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -63,16 +63,21 @@ async def broker(*extra_topics: str) -> AsyncIterator[str]:
 async def application(module: str, folder: Path) -> AsyncIterator[str]:
     """An ASGI application under uvicorn as everybody runs it, in a process of its own; yields its address."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", str(port), "--log-level", "warning"]
-    process = subprocess.Popen(  # noqa: ASYNC220 - starting it is quick
-        [*command, "--no-access-log"], cwd=ROOT, env={**os.environ, "FOLDER": str(folder)}
-    )
+    command = [sys.executable, "-m", "uvicorn", f"{module}:app", "--port", port, "--log-level", "warning"]
+    async with process([*command, "--no-access-log"], port, FOLDER=str(folder)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def process(command: Sequence[object], port: int, **told: str) -> AsyncIterator[None]:
+    """Runs while it is used, from the moment it listens on."""
+    running = subprocess.Popen([str(word) for word in command], cwd=ROOT, env={**os.environ, **told})  # noqa: ASYNC220 - starting it is quick
     try:
         await _listening(port)
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
-        process.terminate()
-        process.wait(20)
+        running.terminate()
+        running.wait(20)
 
 
 async def _listening(port: int) -> None:

@@ -1,7 +1,6 @@
 """Uploads over HTTP: one large file, and small ones by 32 clients; through the gateway, to the service, by the book."""
 
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -20,6 +19,7 @@ import aiohttp
 import psutil
 
 from benchmarks import servers
+from benchmarks.load import PIECE, many, written, written_files
 from benchmarks.report import Row
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer
@@ -33,7 +33,6 @@ SECONDS = 5.0
 MEMORY = 64 * 1024**2  # bytes either process may grow by
 _FREE = "UPDATE tenant_storage SET limit_bytes = NULL, max_file_bytes = NULL WHERE tenant_id = $1 RETURNING 1"
 BOUNDARY = 24 * "-" + "5f2b1c9a7e3d4860"  # as long as clients make them: the search for it depends on that
-_PIECE = os.urandom(1024**2)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _large(stack: Stack, gateway: Target, direct: Target, book: Target, folder: 
             for name, target in (("book", book), ("direct", direct), ("gateway", gateway)):
                 took[name].append(_send(target, LARGE))
                 os.sync()  # nobody pays for the one before
-            took["raw"].append(_raw(folder))
+            took["raw"].append(written(folder, LARGE))
             for file in folder.iterdir():
                 file.unlink()
     # The best of each: what disturbs one round is not what is measured.
@@ -118,15 +117,16 @@ def _large(stack: Stack, gateway: Target, direct: Target, book: Target, folder: 
 async def _small(gateway: Target, bare: Target, folder: Path) -> Row:
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     for _ in range(2):
-        rates["bare"].append(await _many(bare))
-        rates["ours"].append(await _many(gateway))
+        for name, target in (("bare", bare), ("ours", gateway)):
+            head, back = target.request(SMALL)
+            rates[name].append(await many(target.url, head + PIECE[:SMALL] + back, CLIENTS, SECONDS))
     ours, limit = max(rates["ours"]), max(rates["bare"])
     return Row(
         "upload 64 KiB files, 32 clients, through the gateway",
         "files/s",
         ours,
         limit,
-        _raw_small(folder),
+        written_files(folder, SMALL),
         f"{ours / limit:.2f} × bare",
         "≥ 0.5 × a bare handler",
         ours / limit >= 0.5,
@@ -141,58 +141,13 @@ def _send(target: Target, size: int) -> float:
     with socket.create_connection((where.hostname, where.port), timeout=120) as connection:
         begun = time.perf_counter()
         connection.sendall(head)
-        for _ in range(size // len(_PIECE)):
-            connection.sendall(_PIECE)
+        for _ in range(size // len(PIECE)):
+            connection.sendall(PIECE)
         connection.sendall(back)
         answer = connection.recv(65536)
         seconds = time.perf_counter() - begun
     assert answer.split()[1] in {b"200", b"201"}, answer[:400]
     return seconds
-
-
-async def _many(target: Target) -> float:
-    """Files a second by clients that keep their connections."""
-    where = urlsplit(target.url)
-    head, back = target.request(SMALL)
-    request = head + _PIECE[:SMALL] + back
-    done, end = 0, time.perf_counter() + SECONDS
-
-    async def client() -> None:
-        nonlocal done
-        reader, writer = await asyncio.open_connection(where.hostname, where.port)
-        while time.perf_counter() < end:
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            assert answer.split()[1] in {b"200", b"201"}, answer
-            length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length"))
-            json.loads(await reader.readexactly(int(length.split(b":")[1])))
-            done += 1
-        writer.close()
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return done / (time.perf_counter() - begun)
-
-
-def _raw(folder: Path) -> float:
-    begun = time.perf_counter()
-    with (folder / "raw").open("wb") as out:
-        for _ in range(LARGE // len(_PIECE)):
-            out.write(_PIECE)
-        out.flush()
-        os.fsync(out.fileno())
-    return time.perf_counter() - begun
-
-
-def _raw_small(folder: Path) -> float:
-    begun, number = time.perf_counter(), 0
-    while time.perf_counter() - begun < 1:
-        with (folder / f"raw-{number}").open("wb") as out:
-            out.write(_PIECE[:SMALL])
-            out.flush()
-            os.fsync(out.fileno())
-        number += 1
-    return number / (time.perf_counter() - begun)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ class LocalWriter:
     async def suspend(self) -> None:
         with contextlib.suppress(OSError, StoreFull, StoreUnavailable):
             await self._drained()
-        await self._store.run(self._close)
+        self._close()  # waits for nothing: what has to be safe was synced before
 
     async def abort(self) -> None:
         if self._writing is not None:

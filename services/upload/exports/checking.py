@@ -22,7 +22,7 @@ class _Stream:
     """Bytes in the order in which they lie there."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
+        self._chunks = _ahead(chunks)
         self._left = memoryview(b"")
 
     async def take(self, most: int) -> memoryview:
@@ -41,6 +41,23 @@ class _Stream:
             found += await self.take(len(wanted) - len(found))
         if found != wanted:
             raise NotAsWritten(f"{what} is not as it was written")
+
+
+async def _ahead(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The next one is fetched while one is worked on."""
+    coming = asyncio.ensure_future(anext(chunks, None))
+    try:
+        while (chunk := await coming) is not None:
+            coming = asyncio.ensure_future(anext(chunks, None))
+            yield chunk
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+def _look(digest: Any, piece: memoryview, crc: int) -> int:
+    digest.update(piece)
+    return zlib.crc32(piece, crc)
 
 
 async def check(store: BlobStore, export: Any, members: Members) -> list[int]:
@@ -84,12 +101,9 @@ async def _check_member(stream: _Stream, entry: Entry) -> bool:
         piece = await stream.take(left)
         left -= len(piece)
         if len(piece) <= INLINE:
-            digest.update(piece)
-            found = zlib.crc32(piece, found)
+            found = _look(digest, piece, found)
         else:
-            _, found = await asyncio.gather(
-                asyncio.to_thread(digest.update, piece), asyncio.to_thread(zlib.crc32, piece, found)
-            )
+            found = await asyncio.to_thread(_look, digest, piece, found)
     if found != crc:
         raise NotAsWritten(f"{entry.name} is not as it was written")
     await stream.expect(archive.descriptor(crc, size), entry.name)

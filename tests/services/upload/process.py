@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+from pydantic import SecretStr
 
 from services.upload.settings import Settings
 
@@ -81,7 +82,7 @@ _BUSY = "stowage_event_loop_busy_seconds"
 @asynccontextmanager
 async def running(settings: Settings, http: aiohttp.ClientSession, **told: str) -> AsyncIterator[Process]:
     environment = {
-        name.upper(): str(value)
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in settings.model_dump(exclude_none=True, exclude_defaults=True).items()
         if not isinstance(value, list | dict | tuple | set | frozenset)
     }

@@ -1,0 +1,89 @@
+"""Pages of a list of files: of a customer with a million, and of one with ten thousand."""
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+
+from benchmarks.report import Row, percentile
+from benchmarks.service import Service, service
+from services.upload.files.listing import Filters, Position
+from shared.http import encode_cursor
+from tests.fixtures.postgres import PostgresServer
+
+MANY, FEW = 1_000_000, 10_000
+PAGES = 1_200  # of each, in turns, each from a place in the list that chance chooses
+ASKED: tuple[Mapping[str, str], ...] = (
+    {},
+    {"sort": "name"},
+    {"sort": "size"},
+    {"type": "document"},
+    {"folder": "f7"},
+    {"name": "7-report"},
+)
+_FILES = """
+    INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, created_at,
+        metadata, folder, updated_at)
+    SELECT gen_random_uuid(), $1, concat($1::uuid, '/', n), n || '-report.pdf', n % 9973, 'application/pdf', 'document',
+        'documents', repeat('0', 64), now() - n * interval '1 second', '{}', 'f' || n % 100, now()
+    FROM generate_series(1, $2::int) AS n
+"""
+_CHOSEN = "SELECT to_jsonb(f) FROM stored_file AS f WHERE tenant_id = $1 AND folder = 'f7' ORDER BY random() LIMIT $2"
+
+
+async def run(pg: PostgresServer) -> list[Row]:
+    async with service(pg) as ours, aiohttp.ClientSession() as http:
+        few, many = await _customer(ours, http, FEW), await _customer(ours, http, MANY)
+        async with ours.connection() as connection:
+            await connection.execute("VACUUM ANALYZE stored_file")
+        seconds: dict[int, list[float]] = {FEW: [], MANY: []}
+        for number in range(PAGES):
+            for customer in (few, many) if number % 2 else (many, few):
+                seconds[customer.files].append(await customer.page(ASKED[number % len(ASKED)]))
+    worst = {files: percentile(taken, 0.99) for files, taken in seconds.items()}
+    ratio = worst[MANY] / worst[FEW]
+    return [
+        Row(
+            "a page of 50 out of 1,000,000 files, p99",
+            "ms",
+            worst[MANY] * 1000,
+            worst[FEW] * 1000,
+            percentile(seconds[FEW], 0.5) * 1000,
+            f"{ratio:.2f} × out of 10,000",
+            "≤ 1.2 × out of 10,000",
+            ratio <= 1.2,
+            f"textbook: out of 10,000; raw: their median. {PAGES} pages each, six sorts and filters",
+        )
+    ]
+
+
+class _Customer:
+    def __init__(self, ours: Service, http: aiohttp.ClientSession, tenant: UUID, files: int, rows: list[Any]) -> None:
+        self.files = files
+        self._ours, self._http, self._headers = ours, http, ours.headers_of(tenant)
+        self._rows = rows
+        self._chance = random.Random(files)
+
+    async def page(self, asked: Mapping[str, str]) -> float:
+        """Seconds."""
+        after = Position.of(Filters(**asked), None).past(self._chance.choice(self._rows))
+        query = {**asked, "limit": "50", "cursor": encode_cursor(*after)}
+        begun = time.perf_counter()
+        async with self._http.get(f"{self._ours.url}/api/storage/files", params=query, headers=self._headers) as answer:
+            found = await answer.json()
+        assert answer.status == 200, found
+        assert found["items"] or not found["next_cursor"]
+        return time.perf_counter() - begun
+
+
+async def _customer(ours: Service, http: aiohttp.ClientSession, files: int) -> _Customer:
+    tenant = uuid4()
+    async with http.get(f"{ours.url}/api/storage/quota", headers=ours.headers_of(tenant)) as answer:
+        assert answer.status == 200
+    async with ours.connection() as connection:
+        await connection.execute(_FILES, tenant, files, timeout=600)
+        rows = [row[0] for row in await connection.fetch(_CHOSEN, tenant, 500)]
+    return _Customer(ours, http, tenant, files, rows)
