@@ -10,7 +10,7 @@ from typing import IO, TypeVar
 
 from services.upload.blobs.disk import explained, write_all
 
-READ = 256 * 1024  # bytes on their way to the store held at a time
+READ = 1024 * 1024  # bytes on their way to the store held at a time
 SENDING = 16  # parts on their way at a time, of all uploads
 
 T = TypeVar("T")
