@@ -113,10 +113,13 @@ class Client:
             if status == STORED and size:
                 status = await self._append(path, size)
             if status != STORED:
-                for begun in paths:
-                    await self.call("DELETE", begun, headers=_TUS)
-                return status
-        return (await self._create(order, None, concat=f"final;{' '.join(paths)}"))[0]
+                break
+        else:
+            status, _ = await self._create(order, None, concat=f"final;{' '.join(paths)}")
+        if status != STORED:
+            for begun in paths:
+                await self.call("DELETE", begun, headers=_TUS)
+        return status
 
     async def direct(self, order: Order) -> int:
         wanted = {"file_name": order.name, "file_size": order.size, "content_type": "application/octet-stream"}
