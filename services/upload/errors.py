@@ -69,7 +69,7 @@ class PreconditionFailed(DomainError):
     """`If-Match` names what the file was, not what it is; or `If-None-Match` wants no file where there is one."""
 
     def __init__(self) -> None:
-        super().__init__("precondition_failed", 412, "The file has changed since it was read.")
+        super().__init__("precondition_failed", 412, "What is there is not what the request is conditional on.")
 
 
 class NotTheManager(DomainError):

@@ -62,6 +62,7 @@ def create_app(
         lifespan=_watched(lifespan),
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a service behind the gateway would name a host that only the gateway reaches
         max_body_size=MAX_BODY,
         telemetry={
             "metrics": False,

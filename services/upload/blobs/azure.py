@@ -15,7 +15,7 @@ from uuid import UUID
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from services.upload.blobs import parts as rules
-from services.upload.blobs.parts import STAGING, Part, Parted, staged
+from services.upload.blobs.parts import READY, STAGING, Part, Parted, staged
 from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
@@ -113,7 +113,7 @@ class AzureStore(WritesParts):
         if self._wire.wrote_lately:
             return
         headers = {"x-ms-blob-type": "BlockBlob"}
-        (await self._ask("PUT", f"{STAGING}ready", headers=headers, body=Memory(b""), once=True)).expect(201)
+        (await self._ask("PUT", READY, headers=headers, body=Memory(b""), once=True)).expect(201)
 
     async def close(self) -> None:
         await self._wire.close()

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from services.upload.blobs.parts import STAGING, Part, Parted, staged
+from services.upload.blobs.parts import READY, STAGING, Part, Parted, staged
 from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
@@ -146,7 +146,7 @@ class GcsStore(WritesParts):
     async def check(self) -> None:
         if self._wire.wrote_lately:
             return
-        (await self._insert(f"{STAGING}ready", Memory(b""), once=True)).expect(200)
+        (await self._insert(READY, Memory(b""), once=True)).expect(200)
 
     async def close(self) -> None:
         await self._wire.close()

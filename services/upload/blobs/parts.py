@@ -16,6 +16,7 @@ LARGEST_PART = 4096 * MIB
 GROWS_AFTER = 900  # parts of one size
 LISTED = 1000  # entries of a listing in one answer
 STAGING = "staging/"
+READY = f"{STAGING}ready"  # empty, and written anew to see whether the store takes it
 
 
 def part_size(number: int) -> int:

@@ -12,7 +12,7 @@ from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
 
 from services.upload.blobs import parts as rules
-from services.upload.blobs.parts import MIB, PARTS, STAGING, Part, Parted, staged
+from services.upload.blobs.parts import MIB, PARTS, READY, STAGING, Part, Parted, staged
 from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
@@ -109,7 +109,7 @@ class S3Store(WritesParts):
     async def check(self) -> None:
         if self._wire.wrote_lately:
             return
-        answer = await self._ask("PUT", f"{STAGING}ready", body=Memory(b""), once=True)
+        answer = await self._ask("PUT", READY, body=Memory(b""), once=True)
         answer.expect(200)
 
     async def close(self) -> None:

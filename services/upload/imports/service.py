@@ -11,6 +11,7 @@ import asyncpg
 
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
+from services.upload.blobs.parts import READY
 from services.upload.blobs.store import Found
 from services.upload.errors import InvalidUpload
 from services.upload.files.rules import Tree, check_place
@@ -80,6 +81,8 @@ class Importer:
         store, done, page = self._locations[source.location], Adopted(), []
         room = (await self._accounts.state(source.tenant)).available
         async for found in store.walk(source.prefix):
+            if found.path == READY:
+                continue  # our own, in every bucket
             page.append(found)
             if len(page) == PAGE:
                 await self._adopt_page(source, page, done, room)

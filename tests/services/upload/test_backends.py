@@ -10,6 +10,7 @@ import pytest
 
 from services.upload.blobs.garbage import Garbage
 from services.upload.blobs.open import open_locations
+from services.upload.blobs.parts import READY
 from services.upload.findings.orphans import Orphans
 from services.upload.settings import Settings
 from shared.db import Database
@@ -39,7 +40,7 @@ async def objects(settings: Settings) -> dict[str, int]:
         entry.path: entry.size
         for name in locations.names
         async for entry in locations[name].walk("")
-        if entry.path != "staging/ready"
+        if entry.path != READY
     }
     await locations.close()
     return found

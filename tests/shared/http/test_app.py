@@ -163,6 +163,10 @@ async def test_an_unknown_route(call: Caller) -> None:
     assert told["title"] == "Not Found"
 
 
+async def test_a_slash_too_many_is_not_redirected_to_a_host_only_the_gateway_reaches(call: Caller) -> None:
+    assert_problem(await call("GET", "/refused/", allow_redirects=False), 404, "not_found")
+
+
 async def test_a_wrong_method(call: Caller) -> None:
     answer = await call("DELETE", "/orders")
     assert_problem(answer, 405, "method_not_allowed")

@@ -15,6 +15,8 @@ from services.upload.upkeep import Upkeep
 from services.upload.wiring import load_categories
 from shared.clock import SystemClock
 from tests.fixtures.postgres import query
+from tests.fixtures.stores import ObjectServer
+from tests.services.upload.blobs.conftest import maker
 from tests.services.upload.conftest import LIMIT, Upload
 
 
@@ -139,6 +141,23 @@ async def test_what_is_ours_for_others_is_not_adopted(old: Old, service: Upload)
     assert (service.root / "blobs" / made["file_path"]).exists()
     done = await old.adopt(location="default", prefix="")
     assert (done["files"], list(done["skipped"])) == (0, [made["file_path"]])
+
+
+@pytest.mark.parts("s3_program")
+async def test_a_bucket_s_note_of_readiness_is_not_worth_a_word(
+    old: Old, s3_server: ObjectServer, tmp_path: Path
+) -> None:
+    make = maker("s3", s3_server, tmp_path)
+    first = make()
+    await first.open()
+    await first.close()
+    bucket = make()
+    await bucket.open()
+    await bucket.check()
+    old.importer._locations._stores["bucket"] = bucket  # type: ignore[index]
+    assert [found.path async for found in bucket.walk("")] == ["staging/ready"]
+    nothing = {"files": 0, "bytes": 0, "known": 0, "skipped": {}, "full": None}
+    assert await old.adopt(location="bucket", prefix="") == nothing
 
 
 async def test_the_proof_holds(old: Old, service: Upload) -> None:
