@@ -162,11 +162,12 @@ class PlanCard:
 def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
     """One plan as billing's catalogue gives it."""
     rights = item["entitlements"]
-    storage = _size(rights["storage_bytes"])
+    traffic, images = rights["traffic_bytes_month"], rights["images_month"]
     is_current = bool(item.get("current")) or item["code"] == current
     features = [
-        f"{storage} of storage",
-        f"{_size(rights['traffic_bytes_month'])} of traffic a month",
+        _amount(rights["storage_bytes"], "storage"),
+        _monthly(traffic, _amount(traffic, "traffic")),
+        "No images" if images == 0 else _monthly(images, _count(images, "image")),
         _count(rights["projects"], "project"),
         _count(rights["members"], "member"),
         f"{rights['cpu']:g} CPU, {_size(rights['memory_bytes'])} memory" if rights.get("cpu") else "",
@@ -180,13 +181,21 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         interval=item["interval"],
         current=is_current,
         payable=not is_current and item["price"] is not None,
-        storage_text=storage,
+        storage_text=_size(rights["storage_bytes"]),
         features=[feature for feature in features if feature],
     )
 
 
 def _size(number: int | None) -> str:
     return "Unlimited" if number is None else format_bytes(number)
+
+
+def _amount(number: int | None, noun: str) -> str:
+    return f"Unlimited {noun}" if number is None else f"{format_bytes(number)} of {noun}"
+
+
+def _monthly(number: int | None, text: str) -> str:
+    return text if number is None else f"{text} a month"
 
 
 def _count(number: int | None, noun: str) -> str:

@@ -76,6 +76,7 @@ async def test_sign_up_and_look_around(gateway: Gateway) -> None:
         assert "Upgrade to Pro" in page
         status, page = await browser.get("/app/plans")
         assert (status, page.count("Your plan")) == (200, 1)
+        assert page.index("<li>No images</li>") < page.index("<li>50 images a month</li>")
 
 
 async def test_pages_carry_their_guard(gateway: Gateway) -> None:
@@ -255,13 +256,14 @@ def test_lines_and_cards() -> None:
     free: dict[str, Any] = {
         "code": "free", "name": "Free", "price": None, "currency": None, "interval": None,
         "entitlements": {
-            "storage_bytes": 104857600, "traffic_bytes_month": None, "projects": 2, "members": 1, "cpu": 0.3,
-            "memory_bytes": 104857600, "custom_domains": False,
+            "storage_bytes": 104857600, "traffic_bytes_month": None, "images_month": None, "projects": 2,
+            "members": 1, "cpu": 0.3, "memory_bytes": 104857600, "custom_domains": False,
         },
     }  # fmt: skip
     card = plan_card(free, current="pro")
     assert not card.payable
-    assert card.features[:4] == ["100 MB of storage", "Unlimited of traffic a month", "2 projects", "1 member"]
+    assert card.features[:3] == ["100 MB of storage", "Unlimited traffic", "Unlimited images"]
+    assert card.features[3:5] == ["2 projects", "1 member"]
 
 
 async def _send(browser: Browser, path: str, form: aiohttp.FormData) -> tuple[int, str]:
