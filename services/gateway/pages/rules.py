@@ -157,6 +157,7 @@ class PlanCard:
     payable: bool
     storage_text: str
     features: list[str]
+    lacks: list[str]
 
 
 def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
@@ -167,7 +168,7 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
     features = [
         _amount(rights["storage_bytes"], "storage"),
         _monthly(traffic, _amount(traffic, "traffic")),
-        "No images" if images == 0 else _monthly(images, _count(images, "image")),
+        "" if images == 0 else _monthly(images, _count(images, "image")),
         _count(rights["projects"], "project"),
         _count(rights["members"], "member"),
         f"{rights['cpu']:g} CPU, {_size(rights['memory_bytes'])} memory" if rights.get("cpu") else "",
@@ -183,6 +184,7 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         payable=not is_current and item["price"] is not None,
         storage_text=_size(rights["storage_bytes"]),
         features=[feature for feature in features if feature],
+        lacks=["No images"] if images == 0 else [],
     )
 
 

@@ -39,12 +39,12 @@ PLANS = orjson.dumps(
     {
         "items": [
             _plan(
-                "free", None, storage_bytes=100 * MB, traffic_bytes_month=5 * 1024 * MB, images_month=0, projects=2, members=1,
-                cpu=0.3, memory_bytes=100 * MB, custom_domains=False,
+                "free", None, storage_bytes=100 * MB, traffic_bytes_month=5 * 1024 * MB, images_month=0, projects=2,
+                members=1, cpu=0.3, memory_bytes=100 * MB, custom_domains=False,
             ),
             _plan(
-                "pro", "3.00", storage_bytes=10240 * MB, traffic_bytes_month=10240 * MB, images_month=50, projects=None, members=None,
-                cpu=4, memory_bytes=6144 * MB, custom_domains=True,
+                "pro", "3.00", storage_bytes=10240 * MB, traffic_bytes_month=10240 * MB, images_month=50, projects=None,
+                members=None, cpu=4, memory_bytes=6144 * MB, custom_domains=True,
             ),
         ]
     }

@@ -76,7 +76,7 @@ async def test_sign_up_and_look_around(gateway: Gateway) -> None:
         assert "Upgrade to Pro" in page
         status, page = await browser.get("/app/plans")
         assert (status, page.count("Your plan")) == (200, 1)
-        assert page.index("<li>No images</li>") < page.index("<li>50 images a month</li>")
+        assert page.index('<li class="lacks">No images</li>') < page.index("<li>50 images a month</li>")
 
 
 async def test_pages_carry_their_guard(gateway: Gateway) -> None:
