@@ -1,0 +1,69 @@
+"""The examples of docs/storage.md do what they say, as they are printed there; only the address is another one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.local.demo.client import Person
+from tests.fixtures.parts import NPM
+from tests.fixtures.stack import ROOT, Stack, person
+
+REPORT = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer<<>>\n%%EOF\n"
+FILM = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
+
+
+@pytest.fixture
+async def ada(stack: Stack, http: aiohttp.ClientSession, tmp_path: Path) -> Person:
+    """With her files where the examples run."""
+    (tmp_path / "report.pdf").write_bytes(REPORT)
+    (tmp_path / "film.mp4").write_bytes(FILM)
+    return await person(stack, http)
+
+
+def example(heading: str, url: str) -> str:
+    """The first block of code below it."""
+    guide = (ROOT / "docs" / "storage.md").read_text()
+    found = re.search(rf"^## {re.escape(heading)}$.*?^```\w+\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    assert "\n## " not in found[0]
+    return found[1].replace("http://127.0.0.1:8080", url)
+
+
+def run(folder: Path, who: Person, *command: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "token": who.token}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "openssl"))), reason="curl or openssl is not here")
+async def test_curl(stack: Stack, ada: Person, tmp_path: Path) -> None:
+    told = r"""curl() { command curl -sS -w '%{stderr}%{http_code} ' "$@"; }; """
+    done = run(tmp_path, ada, "bash", "-euc", "-o", "pipefail", told + example("curl", stack.url))
+    assert done.stderr.split() == b"201 412 201 201 206 201".split()
+    assert b"%PDF-1.4\n1\r\n" in done.stdout
+    assert b"Content-Range: bytes 37-46/47" in done.stdout
+
+
+@pytest.mark.parts("tus_js")
+async def test_tus_js_client(stack: Stack, ada: Person, tmp_path: Path) -> None:
+    told = 'import fs from "node:fs"; const file = fs.createReadStream("film.mp4"), token = process.env.token;\n'
+    script = example("tus-js-client", stack.url).replace('"/api', f'"{stack.url}/api')
+    (tmp_path / "node_modules").symlink_to(NPM / "node_modules")
+    (tmp_path / "send.mjs").write_text(told + script)
+    file = await ada.get(f"/api/storage/files/{run(tmp_path, ada, 'node', 'send.mjs').stdout.decode().strip()}")
+    assert (file["file_size"], file["category"], file["folder"]) == (len(FILM), "projects", "2026")
+
+
+async def test_direct_in_python(stack: Stack, ada: Person, tmp_path: Path) -> None:
+    """Of the three ways in it the one to a local disk."""
+    script = 'import os\ntoken = os.environ["token"]\n' + example("Direct, in Python", stack.url)
+    (tmp_path / "send.py").write_text(script + '\nprint(send("report.pdf", "documents", "application/pdf"))\n')
+    file = await ada.get(f"/api/storage/files/{run(tmp_path, ada, sys.executable, 'send.py').stdout.decode().strip()}")
+    assert (file["file_name"], file["file_size"]) == ("report.pdf", len(REPORT))
