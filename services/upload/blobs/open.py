@@ -14,8 +14,6 @@ from services.upload.settings import Settings
 
 
 def open_locations(settings: Settings) -> Locations:
-    if settings.spool_path is not None:
-        settings.spool_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     stores = {
         name: open_store(place, settings.spool_path, settings.store_seconds) for name, place in settings.places.items()
     }
@@ -23,7 +21,9 @@ def open_locations(settings: Settings) -> Locations:
 
 
 def open_store(place: Place, spool: Path | None, seconds: float) -> BlobStore:
-    """`spool`: the folder of parts on their way, None for the system's temporary one."""
+    """`spool`: the folder of parts on their way, made where it is missing; None for the system's temporary one."""
+    if spool is not None:
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     match place:
         case LocalPlace():
             return LocalStore(place.path)
