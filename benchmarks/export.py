@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.load import PIECE, Line, written
+from benchmarks.load import PIECE, Line, speeds, written
 from benchmarks.report import Row
 from benchmarks.service import Service, service
 from services.upload.upkeep import open_upkeep
@@ -30,7 +30,7 @@ async def run(pg: PostgresServer) -> list[Row]:
             took["zip"].append(await asyncio.to_thread(_zip, ours.root))
             with tempfile.TemporaryDirectory(prefix="stowage-bench-raw-") as folder:
                 took["raw"].append(await asyncio.to_thread(written, Path(folder), FILES * SIZE))
-    speed = {name: FILES * SIZE / 2**20 / min(seconds) for name, seconds in took.items()}
+    speed = speeds(took, FILES * SIZE)
     ratio = speed["ours"] / speed["zip"]
     return [
         Row(

@@ -5,7 +5,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,11 @@ def head(method: str, url: str, headers: Mapping[str, str], size: int) -> bytes:
     where = urlsplit(url)
     lines = [f"{method} {where.path} HTTP/1.1", f"Host: {where.netloc}", f"Content-Length: {size}"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
+
+
+def speeds(took: Mapping[str, Sequence[float]], size: int) -> dict[str, float]:
+    """MiB/s by the best round of each: what disturbs one of them is not what is measured."""
+    return {name: size / 2**20 / min(seconds) for name, seconds in took.items()}
 
 
 def written(folder: Path, size: int, step: int | None = None) -> float:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks import servers
-from benchmarks.load import Line, written
+from benchmarks.load import Line, speeds, written
 from benchmarks.report import Row
 from benchmarks.service import Service, service
 from tests.fixtures.parts import provide
@@ -60,8 +60,7 @@ def _large(ours: Service, url: str, folder: Path) -> Row:
         took["nginx"].append(_put_and_sync(url, folder / "files" / f"{number}.bin"))
         took["raw"].append(written(folder, LARGE))
         os.sync()  # nobody pays for the one before
-    # The best of each: what disturbs one round is not what is measured.
-    speed = {name: LARGE / 2**20 / min(seconds) for name, seconds in took.items()}
+    speed = speeds(took, LARGE)
     ratio = speed["ours"] / speed["nginx"]
     return Row(
         "raw PUT of 512 MiB",

@@ -12,7 +12,7 @@ from typing import Any
 
 from minio import Minio
 
-from benchmarks.load import PIECE, Line, written
+from benchmarks.load import PIECE, Line, speeds, written
 from benchmarks.report import Row
 from benchmarks.service import Service, service
 from tests.fixtures.parts import provide
@@ -44,8 +44,7 @@ def _compare(ours: Service, server: ObjectServer) -> list[Row]:
             took["file"].append(whole)
             os.sync()
             took["raw"].append(written(Path(folder), LARGE))
-    # The best of each: what disturbs one round is not what is measured.
-    speed = {name: LARGE / 2**20 / min(seconds) for name, seconds in took.items()}
+    speed = speeds(took, LARGE)
     ratios = {name: speed[name] / speed["sdk"] for name in ("through", "direct", "file")}
 
     def row(path: str, name: str, least: float, note: str) -> Row:

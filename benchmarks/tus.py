@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks import servers
-from benchmarks.load import PIECE, Line, head, many, written, written_files
+from benchmarks.load import PIECE, Line, head, many, speeds, written, written_files
 from benchmarks.report import Row
 from benchmarks.service import service
 from tests.fixtures.parts import NPM, provide
@@ -61,8 +61,7 @@ def _large(targets: Mapping[str, Target], folder: Path) -> Row:
         for name, target in targets.items():
             took[name].append(_send(target))
         took["raw"].append(written(folder, LARGE, CHUNK))
-    # The best of each: what disturbs one round is not what is measured.
-    speed = {name: LARGE / 2**20 / min(seconds) for name, seconds in took.items()}
+    speed = speeds(took, LARGE)
     ratio = speed["ours"] / speed["reference"]
     return Row(
         "tus 512 MiB in pieces of 8 MiB",

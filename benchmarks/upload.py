@@ -19,7 +19,7 @@ import aiohttp
 import psutil
 
 from benchmarks import servers
-from benchmarks.load import PIECE, many, written, written_files
+from benchmarks.load import PIECE, many, speeds, written, written_files
 from benchmarks.report import Row
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer
@@ -97,8 +97,7 @@ def _large(stack: Stack, gateway: Target, direct: Target, book: Target, folder: 
             took["raw"].append(written(folder, LARGE))
             for file in folder.iterdir():
                 file.unlink()
-    # The best of each: what disturbs one round is not what is measured.
-    speed = {name: LARGE / 2**20 / min(seconds) for name, seconds in took.items()}
+    speed = speeds(took, LARGE)
     grown = max(growth.values())
     first, hop = speed["gateway"] / speed["book"], speed["gateway"] / speed["direct"]
     return Row(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +41,7 @@ def run(folder: Path, who: Person, *command: str) -> subprocess.CompletedProcess
     return done
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("curl", "openssl"))), reason="curl or openssl is not here")
+@pytest.mark.usefixtures("curl", "openssl")
 async def test_curl(stack: Stack, ada: Person, tmp_path: Path) -> None:
     told = r"""curl() { command curl -sS -w '%{stderr}%{http_code} ' "$@"; }; """
     done = run(tmp_path, ada, "bash", "-euc", "-o", "pipefail", told + example("curl", stack.url))
