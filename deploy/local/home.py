@@ -50,7 +50,8 @@ class Home:
         """Raises StackError when nothing can live here."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
+            # What a running database was given of it stays: a second start must not close the door behind the first.
+            self.path.chmod(self.path.stat().st_mode & 0o710)
             for name in ("run", "logs", "mail", "storage", "payments"):
                 self.folder(name)
             probe = self.path / "run" / "probe"
