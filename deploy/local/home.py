@@ -51,7 +51,7 @@ class Home:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             # What a running database was given of it stays: a second start must not close the door behind the first.
-            self.path.chmod(self.path.stat().st_mode & 0o710)
+            self.path.chmod(self.path.stat().st_mode & 0o710 | 0o700)
             for name in ("run", "logs", "mail", "storage", "payments"):
                 self.folder(name)
             probe = self.path / "run" / "probe"
