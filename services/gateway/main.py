@@ -29,6 +29,7 @@ from services.gateway.pages.views import router as views_router
 from services.gateway.proxy.forward import Deadlines, Forwarder
 from services.gateway.proxy.lingering import LingeringClose
 from services.gateway.proxy.pool import Pool
+from services.gateway.proxy.splice import Splicer
 from services.gateway.sessions.routes import router as auth_router
 from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
@@ -94,11 +95,12 @@ def create(settings: Settings) -> ASGIApp:
     """The door, with the gateway's own application behind it."""
     parts = build_parts(settings)
     pools = {name: Pool(url) for name, url in upstreams(settings).items()}
+    splicer = Splicer()
     app = create_own_app(settings, parts, pools)
     deadlines = Deadlines(settings.answer_seconds, settings.progress_seconds, settings.client_seconds)
     door = Door(
         app,
-        forwarders={name: Forwarder(pool, deadlines) for name, pool in pools.items()},
+        forwarders={name: Forwarder(pool, deadlines, splicer) for name, pool in pools.items()},
         visitors=parts.visitors,
         passes=Passes(settings.internal_secret),
         limits=parts.limits,

@@ -1,21 +1,26 @@
 """HTTP as every service speaks it."""
 
 from shared.http.app import UNLIMITED_BODY, create_app
-from shared.http.bodies import ClientGone, RequestTimeout, read_body
+from shared.http.bodies import Body, ClientGone, RequestTimeout
 from shared.http.client import ServiceClient
 from shared.http.dependencies import AdminOnly, CurrentPrincipal, CurrentTenant, CurrentUser, ServiceOnly
+from shared.http.large import DRAIN, Arrived, Drain, Take
 from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor, read_position
 from shared.http.problems import Problem, problem_response
 from shared.http.server import serve
 from shared.http.stopping import Stopping, unless
 
 __all__ = [
+    "DRAIN",
     "UNLIMITED_BODY",
     "AdminOnly",
+    "Arrived",
+    "Body",
     "ClientGone",
     "CurrentPrincipal",
     "CurrentTenant",
     "CurrentUser",
+    "Drain",
     "Page",
     "PageRequest",
     "Paging",
@@ -24,11 +29,11 @@ __all__ = [
     "ServiceClient",
     "ServiceOnly",
     "Stopping",
+    "Take",
     "create_app",
     "decode_cursor",
     "encode_cursor",
     "problem_response",
-    "read_body",
     "read_position",
     "serve",
     "unless",

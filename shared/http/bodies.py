@@ -1,11 +1,12 @@
 """Reading a request's body as it comes, with a limit on patience."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import Self
 
-from starlette.types import Receive
+from starlette.requests import Request
 
 from shared.errors import DomainError
+from shared.http.large import DRAIN, Drain, Take
 from shared.http.rounds import Rounds
 
 IDLE = 30.0  # seconds without a byte
@@ -24,31 +25,54 @@ class RequestTimeout(DomainError):
 _chunks = Rounds(CHUNKS)
 
 
-async def read_body(
-    receive: Receive, *, idle: float = IDLE, minimum_rate: int = 1024, grace: float = 30.0
-) -> AsyncIterator[bytes]:
-    """Yields the chunks. Raises ClientGone, or RequestTimeout when nothing comes for `idle` seconds or, after
-    `grace` seconds of waiting, the whole came at less than `minimum_rate` bytes a second.
+class Body:
+    """A request's: iterate over it, and `drain` what can be had at less cost. Raises ClientGone, or RequestTimeout when
+    nothing comes for `idle` seconds or, after `grace` seconds of waiting, the whole came at less than `minimum_rate`
+    bytes a second.
     """
-    loop = asyncio.get_running_loop()
-    waited, total = 0.0, 0
-    while True:
+
+    def __init__(self, request: Request, *, idle: float = IDLE, minimum_rate: int = 1024, grace: float = 30.0) -> None:
+        self._receive = request.receive
+        self._drain: Drain | None = request.scope.get("extensions", {}).get(DRAIN)
+        self._idle = idle
+        self._minimum_rate = minimum_rate
+        self._grace = grace
+        self._waited = 0.0  # seconds
+        self._total = 0  # bytes
+        self._more = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._more:
+            if self._waited > self._grace and self._total < self._waited * self._minimum_rate:
+                raise RequestTimeout
+            chunk = await self._next()
+            if chunk:
+                self._total += len(chunk)
+                await _chunks.turn()
+                return chunk
+        raise StopAsyncIteration
+
+    async def drain(self, most: int, take: Take) -> int:
+        """Bytes that had arrived and were taken off the connection: none where only iteration goes."""
+        taken = 0 if self._drain is None else await self._drain(most, take)
+        self._total += taken
+        return taken
+
+    async def _next(self) -> bytes:
+        loop = asyncio.get_running_loop()
         # Only the wait for the client counts: a slow disk on our side is not its fault.
         since = loop.time()
         try:
-            async with asyncio.timeout(idle):
-                message = await receive()
+            async with asyncio.timeout(self._idle):
+                message = await self._receive()
         except TimeoutError:
             raise RequestTimeout from None
-        waited += loop.time() - since
+        self._waited += loop.time() - since
         if message["type"] == "http.disconnect":
             raise ClientGone
-        chunk = message.get("body", b"")
-        if chunk:
-            total += len(chunk)
-            await _chunks.turn()
-            yield chunk
-        if not message.get("more_body", False):
-            return
-        if waited > grace and total < waited * minimum_rate:
-            raise RequestTimeout
+        self._more = message.get("more_body", False)
+        found: bytes = message.get("body", b"")
+        return found

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import signal
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.http.large import DRAIN, LARGE, LEAST, LargeBody, Take
 from shared.settings import ServiceSettings
 
 HEADER_DEADLINE = 10.0  # seconds from a connection, or a request's first byte, to a whole head
@@ -28,13 +32,13 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 
 
 class _Body:
-    """What waits of a body, joined when it is asked for, and not copied if it is one piece."""
+    """What waits of a body: its small pieces joined, its large ones as they came."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes | bytearray] = deque()
         self._size = 0
 
-    def __iadd__(self, piece: bytes) -> Self:
+    def __iadd__(self, piece: bytes | bytearray) -> Self:
         self._pieces.append(piece)
         self._size += len(piece)
         return self
@@ -43,7 +47,16 @@ class _Body:
         return self._size
 
     def __bytes__(self) -> bytes:
-        return b"".join(self._pieces)
+        return b""
+
+    def pop(self) -> bytes | bytearray:
+        if self._pieces and len(self._pieces[0]) >= LEAST:
+            piece = self._pieces.popleft()
+        else:
+            piece = b"".join(self._pieces)
+            self._pieces.clear()
+        self._size -= len(piece)
+        return piece
 
 
 class _Cycle(httptools_impl.RequestResponseCycle):
@@ -54,8 +67,14 @@ class _Cycle(httptools_impl.RequestResponseCycle):
         self.body = _Body()  # type: ignore[assignment]
 
     async def receive(self) -> Any:
+        waiting: Any = self.body
         message = await super().receive()
-        self.body = _Body()  # type: ignore[assignment]
+        self.body = waiting
+        if message["type"] == "http.request":
+            message["body"] = waiting.pop()
+            if waiting:
+                message["more_body"] = True
+                self.message_event.set()
         return message
 
 
@@ -69,6 +88,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     _head = 0  # bytes of an unfinished head, without the piece it began in
     _in_head = True
     _began = True
+    _large: LargeBody | None = None  # while it has this one's place
+    _coming = 0  # bytes of a body the parser has not seen; 0 where nobody said how many there are
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -77,6 +98,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._coming >= LARGE and not self.transport.is_closing():
+            self._large = LargeBody(self, self._coming)
+            self.transport.set_protocol(self._large)
         if self._in_head:
             # The piece a head begins in may hold the end of the body before it.
             self._head, self._began = 0 if self._began else self._head + len(data), False
@@ -92,10 +116,52 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._forget_deadline()
         self._in_head = False
         super().on_headers_complete()
+        if not self.pipeline:
+            self._coming = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+            if self._coming >= LARGE:
+                self.scope["extensions"] = {DRAIN: functools.partial(self._drain, self.cycle)}  # type: ignore[dict-item]
         # Trailers of a chunked body would be added to a head that has already been judged.
         self.headers = []
 
+    def on_body(self, body: bytes) -> None:
+        self._coming -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._coming = 0
+        super().on_message_complete()
+
+    # What LargeBody calls
+
+    @property
+    def waiting_limit(self) -> int:
+        """Bytes that may wait for the application."""
+        return int(httptools_impl.HIGH_WATER_LIMIT)  # type: ignore[attr-defined]
+
+    def take(self, piece: bytes | bytearray) -> None:
+        self._unset_keepalive_if_required()
+        super().on_body(piece)  # type: ignore[arg-type]
+
+    def large_body_ended(self) -> None:
+        self._large = None
+        self.transport.set_protocol(self)
+        self.parser = httptools.HttpRequestParser(self)  # the one before still waits for what went past it
+        self.on_message_complete()
+
+    async def _drain(self, cycle: Any, most: int, take: Take) -> int:
+        """For the application of `cycle`: what has arrived of its body, or nothing where it has to be received."""
+        large = self._large
+        if large is None or cycle is not self.cycle or cycle.body or cycle.response_complete:
+            return 0
+        self.flow.pause_reading()
+        try:
+            return await large.drain(self.transport, most, take)
+        except BaseException:
+            cycle.keep_alive = False  # nobody knows how much was taken
+            raise
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._large = None
         self._forget_deadline()
         super().connection_lost(exc)
         self._share_memory()

@@ -15,13 +15,13 @@ from services.billing.payments.repository import Payment
 from services.billing.payments.rules import return_address
 from shared.http import (
     UNLIMITED_BODY,
+    Body,
     ClientGone,
     CurrentTenant,
     Page,
     Paging,
     encode_cursor,
     problem_response,
-    read_body,
     read_position,
 )
 from shared.security import Principal
@@ -145,7 +145,7 @@ async def _read_small(request: Request) -> bytes:
     """As it came, to the byte: it is what was signed. Raises BodyTooLarge without reading on."""
     body = bytearray()
     try:
-        async for chunk in read_body(request.receive):
+        async for chunk in Body(request):
             body += chunk
             if len(body) > MAX_BODY:
                 raise BodyTooLarge

@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.identity.visitors import Visitor
 from services.gateway.proxy.headers import Headers
+from shared.http import DRAIN, Drain
 from shared.security import Principal
 
 
@@ -25,6 +26,11 @@ class Arrival:
     @property
     def method(self) -> str:
         return str(self.scope["method"])
+
+    @property
+    def drain(self) -> Drain | None:
+        found: Drain | None = self.scope.get("extensions", {}).get(DRAIN)
+        return found
 
     @property
     def path(self) -> str:

@@ -57,7 +57,7 @@ def _password(arrival: Arrival) -> bytes | None:
 
 async def _forward(forwarder: Forwarder, request: Request, arrival: Arrival) -> int:
     try:
-        return await forwarder.forward(request, arrival.receive, arrival.send)
+        return await forwarder.forward(request, arrival.receive, arrival.send, arrival.drain)
     except UpstreamTimeout as error:
         raise ServiceTimeout from error
     except UpstreamUnreachable as error:

@@ -5,6 +5,7 @@ asked for only after `100 Continue`, a final answer may come at any moment of it
 """
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
@@ -70,6 +71,15 @@ class Connection(asyncio.Protocol):
         if self._lost or self._transport is None:
             raise UpstreamUnreachable("the service closed the connection")
         self._transport.write(data)
+
+    def outgoing(self) -> socket.socket | None:
+        """To write to past this, for as long as nothing waits here. Raises UpstreamUnreachable."""
+        if self._lost or self._transport is None:
+            raise UpstreamUnreachable("the service closed the connection")
+        if self._transport.get_write_buffer_size():
+            return None
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
 
     @property
     def write_paused(self) -> bool:

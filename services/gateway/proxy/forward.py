@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import Receive, Send
 
@@ -11,6 +12,8 @@ from services.gateway.proxy.connection import Connection, Head
 from services.gateway.proxy.errors import ClientGone, ClientTooSlow, UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from services.gateway.proxy.headers import relayed, request_head
 from services.gateway.proxy.pool import Pool
+from services.gateway.proxy.splice import MOST, POSSIBLE, Splicer
+from shared.http import Drain
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -38,12 +41,13 @@ class Request:
 class Forwarder:
     """The way to one service."""
 
-    def __init__(self, pool: Pool, deadlines: Deadlines) -> None:
+    def __init__(self, pool: Pool, deadlines: Deadlines, splicer: Splicer) -> None:
         self._pool = pool
         self._deadlines = deadlines
+        self._splicer = splicer
 
-    async def forward(self, request: Request, receive: Receive, send: Send) -> int:
-        """Relays the answer and returns its status.
+    async def forward(self, request: Request, receive: Receive, send: Send, drain: Drain | None = None) -> int:
+        """Relays the answer and returns its status. `drain`: the shorter way to the body, where there is one.
 
         Raises UpstreamError before anything was sent, ClientGone and ClientTooSlow for the caller's part. When the
         service breaks off in the middle of its answer the answer stays incomplete: the server then cuts the client off.
@@ -55,7 +59,7 @@ class Forwarder:
                 # A refusal before the first byte of the body: the client's is never asked for.
                 status = await self._relay(connection, await connection.head(0), send, body_sent=False)
             else:
-                status = await self._exchange(connection, request, receive, send)
+                status = await self._exchange(connection, request, receive, send, drain)
         except BaseException:
             connection.abort()
             raise
@@ -78,8 +82,12 @@ class Forwarder:
             raise
         return connection
 
-    async def _exchange(self, connection: Connection, request: Request, receive: Receive, send: Send) -> int:
+    async def _exchange(
+        self, connection: Connection, request: Request, receive: Receive, send: Send, drain: Drain | None
+    ) -> int:
         body = _Body(connection, receive, self._deadlines, chunked=request.length is None)
+        if drain is not None and request.length is not None and POSSIBLE:
+            body.drain = partial(drain, MOST, partial(self._splicer.move, connection=connection))
         pump = asyncio.create_task(body.pump())
         try:
             head = await self._head(connection, body)
@@ -133,6 +141,8 @@ class AnswerCutOff(Exception):
 class _Body:
     """Carries the client's body, then watches whether the client stays for the answer."""
 
+    drain: Callable[[], Awaitable[int]] | None = None  # moves what has arrived of it, and says how many bytes
+
     def __init__(self, connection: Connection, receive: Receive, deadlines: Deadlines, *, chunked: bool) -> None:
         self._connection = connection
         self._receive = receive
@@ -175,8 +185,11 @@ class _Body:
                 self._write_chunk(data, last=not more)
             elif data:
                 self._connection.write(data)
-            if self._connection.write_paused:
-                await self._connection.drain(self._deadlines.progress)
+            while True:
+                if self._connection.write_paused:
+                    await self._connection.drain(self._deadlines.progress)
+                if not more or self.drain is None or not await self.drain():
+                    break
 
     def _write_chunk(self, data: bytes, *, last: bool) -> None:
         frame = b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
+Buffer = bytes | bytearray | memoryview
 HEAD = 4096  # bytes kept for sniffing the media type
 
 
@@ -15,10 +16,10 @@ class Digest:
         self.head = b""
         self._hash = hashlib.sha256()
 
-    def update(self, chunks: Iterable[bytes]) -> None:
+    def update(self, chunks: Iterable[Buffer]) -> None:
         for chunk in chunks:
             if len(self.head) < HEAD:
-                self.head += chunk[: HEAD - len(self.head)]
+                self.head += bytes(chunk[: HEAD - len(self.head)])
             self._hash.update(chunk)
             self.size += len(chunk)
 

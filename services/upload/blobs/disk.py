@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
+from services.upload.blobs.digest import Buffer
 from services.upload.blobs.store import StoreFull, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def explained() -> Iterator[None]:
         raise (StoreFull() if error.errno in FULL else StoreUnavailable()) from error
 
 
-def write_all(file: int, chunks: Sequence[bytes]) -> None:
+def write_all(file: int, chunks: Sequence[Buffer]) -> None:
     left = [memoryview(chunk) for chunk in chunks if chunk]
     while left:
         written = os.writev(file, left[:512])

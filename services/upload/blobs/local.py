@@ -7,15 +7,17 @@ import fcntl
 import itertools
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from services.upload.blobs.digest import Digest
+from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained, write_all
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable
+from services.upload.blobs.taking import Takers
+from shared.http import Arrived
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
 SHARED = 16 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
@@ -35,6 +37,7 @@ class LocalStore:
         self._blobs = root / "blobs"
         self._writers = weakref.WeakSet[LocalWriter]()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
+        self.takers = Takers()
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -111,6 +114,7 @@ class LocalStore:
 
     async def close(self) -> None:
         self._pool.shutdown(wait=False)
+        self.takers.close()
 
     async def open(self) -> None:
         """The folders are there since the beginning."""
@@ -181,7 +185,7 @@ class LocalWriter:
         self._sent = self._size  # bytes the disk was told to begin with
         self._buffer: list[bytes] = []
         self._buffered = 0
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[Any] | None = None
         self._placed: str | None = None
         store._writers.add(self)  # noqa: SLF001 - its own store
 
@@ -193,6 +197,16 @@ class LocalWriter:
         self._buffered += len(chunk)
         if self._buffered >= self._store.buffer:
             await self._flush()
+
+    async def take(self, arrived: Arrived, most: int) -> int:
+        chunks = await self._drained()
+        if chunks:
+            await self._store.run(lambda: self._put(chunks))
+        self._writing = taking = self._store.takers.start(arrived, most, self._append, self._count)
+        with explained():
+            taken = await asyncio.shield(taking)  # as in `_drained`
+        self._writing = None
+        return taken
 
     async def checkpoint(self) -> dict[str, Any]:
         chunks = await self._drained()
@@ -249,12 +263,11 @@ class LocalWriter:
         self._append(chunks)
         self._count(chunks)
 
-    def _count(self, chunks: list[bytes]) -> None:
-        self._size += sum(map(len, chunks))
+    def _count(self, chunks: Sequence[Buffer]) -> None:
         if self._digest is not None:
             self._digest.update(chunks)
 
-    def _append(self, chunks: list[bytes]) -> None:
+    def _append(self, chunks: Sequence[Buffer]) -> None:
         if self._size - self._sent >= AHEAD and self._file is not None:
             # Sets the disk to work on what has come while the rest still comes; the final fsync then waits for little.
             os.posix_fadvise(self._file, self._sent, self._size - self._sent, os.POSIX_FADV_DONTNEED)
@@ -262,6 +275,7 @@ class LocalWriter:
         if self._file is None:
             self._file = self._open()
         write_all(self._file, chunks)
+        self._size += sum(map(len, chunks))
 
     def _open(self) -> int:
         self._unsynced = self._size == 0

@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from services.upload.blobs.digest import Digest
+from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained
 from services.upload.blobs.parts import PARTS, Part, Parted, PartStore, Progress, least_part, part_size, tail
 from services.upload.blobs.spool import Piece
 from services.upload.blobs.store import Occupied, StoreFull, StoreUnavailable
 from services.upload.blobs.wire import Memory
+from shared.http import Arrived
 
 BUFFER = 256 * 1024  # bytes handed to the spool together; as many again may be on their way there
 AT_ONCE = 3  # parts of one upload on their way to the store
@@ -52,7 +53,7 @@ class PartsWriter:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._piece: Piece | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[Any] | None = None
         self._opening: asyncio.Task[Parted] | None = None
         self._count = len(self._safe.parts)
         self._parts: dict[int, Part] = dict(enumerate(self._safe.parts, 1))
@@ -69,6 +70,18 @@ class PartsWriter:
         self._buffered += len(chunk)
         if self._buffered >= BUFFER:
             await self._flush()
+
+    async def take(self, arrived: Arrived, most: int) -> int:
+        await self._spooled()
+        piece = self._piece = self._piece or self._store.spool.piece()
+        room = part_size(self._count + 1) - piece.size
+        self._writing = taking = self._store.spool.takers.start(arrived, min(most, room), piece.append, self._count_in)
+        with explained():
+            taken = await asyncio.shield(taking)  # as in `_written`
+        if not piece.size:
+            self._close_piece()  # an empty one would become a part
+        await self._written()
+        return taken
 
     async def checkpoint(self) -> dict[str, Any]:
         await self._spooled()
@@ -156,15 +169,18 @@ class PartsWriter:
         if self._piece is None:
             self._piece = self._store.spool.piece()
         chunks, self._buffer, self._buffered = self._buffer, [], 0
-        self._writing = self._store.spool.start(self._appending(self._piece, chunks, self._digest))
+        self._writing = self._store.spool.start(self._appending(self._piece, chunks))
 
-    def _appending(self, piece: Piece, chunks: list[bytes], digest: Digest | None) -> Callable[[], None]:
+    def _appending(self, piece: Piece, chunks: list[bytes]) -> Callable[[], None]:
         def append() -> None:
             piece.append(chunks)
-            if digest is not None:
-                digest.update(chunks)
+            self._count_in(chunks)
 
         return append
+
+    def _count_in(self, chunks: Sequence[Buffer]) -> None:
+        if self._digest is not None:
+            self._digest.update(chunks)
 
     async def _written(self) -> None:
         if not self._fetched:

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TypeVar
 
+from services.upload.blobs.digest import Buffer
 from services.upload.blobs.disk import explained, write_all
+from services.upload.blobs.taking import Takers
 
 READ = 1024 * 1024  # bytes on their way to the store held at a time
 SENDING = 16  # parts on their way at a time, of all uploads
@@ -22,6 +24,7 @@ class Spool:
     def __init__(self, folder: Path | None, threads: int = 16) -> None:
         self._folder = folder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+        self.takers = Takers()
         self.sending = asyncio.Semaphore(SENDING)
 
     def piece(self) -> "Piece":
@@ -40,6 +43,7 @@ class Spool:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
+        self.takers.close()
 
 
 class Piece:
@@ -50,7 +54,7 @@ class Piece:
         self._file: IO[bytes] | None = None
         self.size = 0
 
-    def append(self, chunks: list[bytes]) -> None:
+    def append(self, chunks: Sequence[Buffer]) -> None:
         if self._file is None:
             self._file = self._spool.open()
         write_all(self._file.fileno(), chunks)

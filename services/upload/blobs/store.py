@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.upload.blobs.digest import Digest
 from shared.errors import DomainError
+from shared.http import Take
 
 
 class StoreUnavailable(DomainError):
@@ -61,6 +62,11 @@ class BlobWriter(Protocol):
         ...
 
     async def write(self, chunk: bytes) -> None: ...
+
+    @property
+    def take(self) -> Take | None:
+        """Writes what has arrived at a connection, past the event loop; None where only `write` goes."""
+        ...
 
     async def checkpoint(self) -> dict[str, Any]:
         """Everything written so far is safe when this returns; what `BlobStore.resume` needs to go on from here."""

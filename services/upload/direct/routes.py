@@ -26,7 +26,7 @@ from services.upload.files.schemas import FileOut, UploadOut
 from services.upload.intake.acceptance import Sender
 from services.upload.quota.schemas import QuotaOut
 from shared.errors import DomainError
-from shared.http import UNLIMITED_BODY, ClientGone, CurrentTenant, problem_response, read_body
+from shared.http import UNLIMITED_BODY, Body, ClientGone, CurrentTenant, problem_response
 
 router = APIRouter(prefix="/api/storage", tags=["direct"])
 
@@ -100,7 +100,7 @@ async def put_direct(
     403 `link_expired`.
     """
     services.direct.local.check(tenant, upload_id, size, expires, sig)
-    body = read_body(request.receive, idle=services.idle_seconds)
+    body = Body(request, idle=services.idle_seconds)
     try:
         digest = await services.direct.receiver.receive(tenant, upload_id, size, _length(request), body)
     except ClientGone:

@@ -19,13 +19,13 @@ from services.upload.raw.rules import sha256_of
 from shared.errors import DomainError
 from shared.http import (
     UNLIMITED_BODY,
+    Body,
     ClientGone,
     CurrentTenant,
     Page,
     Paging,
     encode_cursor,
     problem_response,
-    read_body,
 )
 
 router = APIRouter(prefix="/api/storage", tags=["storage"])
@@ -61,7 +61,7 @@ async def upload_file(request: Request, who: CurrentTenant, tenant: Tenant, serv
         known = await services.files.find_by_key(tenant, said.idempotency_key)
         if known is not None:
             return await repeated(services, tenant, known.id)
-    body = read_body(request.receive, idle=services.idle_seconds)
+    body = Body(request, idle=services.idle_seconds)
     try:
         upload = await FormUpload.begin(services.intake, Sender(tenant, who.user_id), said)
         result = await upload.receive(body)
@@ -162,7 +162,7 @@ async def replace_content(
     )
     try:
         replacement = await services.replacing.begin(Sender(tenant, who.user_id), file_id, announced)
-        result = await replacement.receive(read_body(request.receive, idle=services.idle_seconds))
+        result = await replacement.receive(Body(request, idle=services.idle_seconds))
     except ClientGone:
         return problem_response(400, "incomplete_body", "The body ended early.", headers={"connection": "close"})
     except DomainError as error:

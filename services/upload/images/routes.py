@@ -16,13 +16,13 @@ from services.upload.intake.acceptance import Sender
 from shared.errors import DomainError
 from shared.http import (
     UNLIMITED_BODY,
+    Body,
     ClientGone,
     CurrentTenant,
     Page,
     Paging,
     encode_cursor,
     problem_response,
-    read_body,
 )
 
 router = APIRouter(prefix="/api/images", tags=["images"])
@@ -64,7 +64,7 @@ async def upload_image(request: Request, who: CurrentTenant, tenant: Tenant, ser
         known = await services.files.find_by_key(tenant, said.idempotency_key)
         if known is not None:
             return await _created(services, tenant, known.id)
-    body = read_body(request.receive, idle=services.idle_seconds)
+    body = Body(request, idle=services.idle_seconds)
     try:
         result = await services.image_uploads.receive(Sender(tenant, who.user_id), said, body)
     except ClientGone:

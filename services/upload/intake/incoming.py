@@ -10,6 +10,9 @@ from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Repe
 from services.upload.intake.placement import Placement
 from services.upload.intake.space import STEP, Space
 from shared import faults
+from shared.http import Arrived, Body
+
+DRAINED = 16 * 1024 * 1024  # bytes taken before anybody asks whether to go on
 
 
 class Incoming:
@@ -56,6 +59,20 @@ class Incoming:
         await self.space.cover(received, min(likely, self.limit))
         await self.writer.write(piece)
         self.received = received
+        faults.reach("upload.streaming")
+
+    async def drain(self, body: Body, expected: int | None = None) -> None:
+        """Takes what has arrived of the body past the event loop, where the store can; the rest has to be written."""
+        write, most = self.writer.take, min(DRAINED, self.limit - self.received)
+        if write is None or not most:
+            return
+
+        async def take(arrived: Arrived, size: int) -> int:
+            received = self.received + size
+            await self.space.cover(received, min(max(received, expected or 0), self.limit))
+            return await write(arrived, size)
+
+        self.received += await body.drain(most, take)
         faults.reach("upload.streaming")
 
     async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:

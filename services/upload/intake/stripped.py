@@ -16,6 +16,7 @@ from services.upload.intake.incoming import Incoming
 from services.upload.intake.placement import Placement
 from services.upload.media import rules as media
 from services.upload.media.location import LocationStays, Span, strip, tells_location
+from shared.http import Body
 
 LIMIT = 64 * 1024 * 1024  # bytes of an image that waits outside the store
 PIECE = 1024 * 1024
@@ -49,6 +50,9 @@ class Stripped:
         self._waits += len(piece)
         if self._waits >= PIECE:
             await self._flush()
+
+    async def drain(self, body: Body, expected: int | None = None) -> None:
+        """All of it has to be looked at."""
 
     async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
         """Also raises InvalidUpload when the location cannot be taken out for certain. The sender's sha256 is that of

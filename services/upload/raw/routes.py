@@ -15,7 +15,7 @@ from services.upload.raw.rules import Address, Wanted, sha256_of
 from services.upload.raw.service import Announced
 from shared.errors import DomainError
 from shared.events import FileReplaced
-from shared.http import UNLIMITED_BODY, ClientGone, CurrentTenant, problem_response, read_body
+from shared.http import UNLIMITED_BODY, Body, ClientGone, CurrentTenant, problem_response
 
 router = APIRouter(prefix="/api/storage", tags=["storage"])
 
@@ -68,7 +68,7 @@ async def put_content(
         "metadata": metadata,
         "strip_location": strip_location,
     }
-    body = read_body(request.receive, idle=services.idle_seconds)
+    body = Body(request, idle=services.idle_seconds)
     try:
         announced = _announced(request, services, said)
         if announced.idempotency_key is not None:

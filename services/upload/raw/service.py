@@ -1,7 +1,6 @@
 """A file as the body of a PUT. It takes the place of the file at its address, if there is one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from services.upload.intake.placement import Placement
 from services.upload.intake.stripped import Stripped
 from services.upload.raw.rules import Wanted
 from shared.db import Database
+from shared.http import Body
 from shared.ids import new_id
 
 
@@ -36,7 +36,7 @@ class RawUpload:
         self._incoming = incoming
         self._announced = announced
 
-    async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
+    async def receive(self, body: Body) -> Stored | Repeated:
         """Raises FileTooLarge, QuotaExceeded, ClientGone, RequestTimeout, TypeNotAllowed, TypeMismatch, DigestMismatch,
         PreconditionFailed, ReservationLost.
         """
@@ -44,6 +44,7 @@ class RawUpload:
         try:
             async for chunk in body:
                 await self._incoming.write(chunk, self._announced.length)
+                await self._incoming.drain(body, self._announced.length)
                 await self._incoming.space.prolong()
             result = await self._incoming.store(self._announced.placement, self._purpose())
             return result

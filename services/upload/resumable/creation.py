@@ -1,7 +1,6 @@
 """Uploads in pieces begun: with nothing, with their first bytes, or with all of them at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from services.upload.intake.acceptance import Purpose, Sender
@@ -17,6 +16,7 @@ from services.upload.resumable.service import ResumableService
 from services.upload.resumable.session import Sessions
 from shared.clock import Clock
 from shared.db import Database
+from shared.http import Body
 from shared.ids import new_id
 
 
@@ -35,9 +35,7 @@ class CreationService:
         self._uploads = uploads
         self._clock = clock
 
-    async def create(
-        self, sender: Sender, creation: Creation, body: AsyncIterator[bytes], stopping: asyncio.Event
-    ) -> Progress:
+    async def create(self, sender: Sender, creation: Creation, body: Body, stopping: asyncio.Event) -> Progress:
         """Raises InvalidUpload, FileTooLarge, QuotaExceeded, and with a body what appending raises."""
         placement = None if creation.partial else self._sessions.placement(creation.said)
         if creation.body.empty and creation.length != 0:
@@ -61,7 +59,7 @@ class CreationService:
         sender: Sender,
         creation: Creation,
         placement: Placement | None,
-        body: AsyncIterator[bytes],
+        body: Body,
         stopping: asyncio.Event,
     ) -> Progress:
         upload_id = new_id()
@@ -120,10 +118,11 @@ def _asked(creation: Creation, path: str) -> Asked:
     return Asked(least, creation.length if whole else None, path=path, resumable=True)
 
 
-async def _receive(incoming: Incoming, creation: Creation, body: AsyncIterator[bytes]) -> None:
+async def _receive(incoming: Incoming, creation: Creation, body: Body) -> None:
     if creation.body.checksum is not None:
         await receive_checked(incoming, body, creation.body.checksum)
         return
     async for piece in body:
         await incoming.write(piece)
+        await incoming.drain(body)
         await incoming.space.prolong()

@@ -8,6 +8,8 @@ from services.upload.blobs.store import BlobStore
 class PlacedBlob:
     """A BlobWriter with nothing left to write."""
 
+    take = None
+
     def __init__(self, store: BlobStore) -> None:
         self._store = store
         self._path: str | None = None

@@ -10,7 +10,7 @@ from services.upload.resumable.errors import ChecksumMismatch, Stopping, Superse
 from services.upload.resumable.rules import Checksum
 from services.upload.resumable.session import Sessions
 from services.upload.resumable.turns import Turn
-from shared.http import ClientGone, RequestTimeout
+from shared.http import Body, ClientGone, RequestTimeout
 
 WORTH = 16 * 1024 * 1024  # bytes of a long body that are worth making safe before its end
 SOON, LATE = 1.0, 10.0  # seconds between that at least, and when even less is made safe
@@ -18,12 +18,13 @@ SOON, LATE = 1.0, 10.0  # seconds between that at least, and when even less is m
 _ENDINGS = (ClientGone, RequestTimeout, QuotaExceeded, FileTooLarge, Superseded, Stopping)
 
 
-async def receive(turn: Turn, incoming: Incoming, sessions: Sessions, body: AsyncIterator[bytes]) -> None:
+async def receive(turn: Turn, incoming: Incoming, sessions: Sessions, body: Body) -> None:
     """What came is safe also when the body ends early; then whatever ended it is raised."""
     pace = _Pace(incoming.received)
     try:
         async for piece in turn.pieces(body):
             await incoming.write(piece)
+            await incoming.drain(body)
             if pace.due(incoming.received):
                 await sessions.save(turn, incoming, release=False)
     except _ENDINGS:

@@ -9,7 +9,7 @@ from services.upload.intake.acceptance import Sender
 from services.upload.resumable.answers import TusRoute, headers_of, headers_of_all
 from services.upload.resumable.rules import ALGORITHMS, EXTENSIONS, PATH, VERSION, Creation, Piece
 from shared.errors import DomainError
-from shared.http import UNLIMITED_BODY, CurrentTenant, Stopping, read_body
+from shared.http import UNLIMITED_BODY, Body, CurrentTenant, Stopping
 
 router = APIRouter(prefix=PATH, tags=["uploads"], route_class=TusRoute)
 
@@ -39,7 +39,7 @@ async def create_upload(
     if creation.concat is not None and creation.concat.parts:
         made = await services.resumable.concatenation.concatenate(sender, creation, creation.concat, stopping)
     else:
-        body = read_body(request.receive, idle=services.idle_seconds)
+        body = Body(request, idle=services.idle_seconds)
         made = await services.resumable.creation.create(sender, creation, body, stopping)
     address = f"{services.resumable.base_url}{PATH}/{made.id}"
     return Response(status_code=201, headers={"location": address, **headers_of(made)})
@@ -58,7 +58,7 @@ async def append_bytes(
 ) -> Response:
     """The next bytes, from `Upload-Offset` on. With the last of them the upload is a file, named in `X-File-Id`."""
     piece = Piece.read(request.headers)
-    body = read_body(request.receive, idle=services.idle_seconds)
+    body = Body(request, idle=services.idle_seconds)
     progress = await services.resumable.uploads.append(tenant, upload_id, piece, body, stopping)
     return Response(status_code=204, headers=headers_of(progress))
 

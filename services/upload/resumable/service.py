@@ -1,7 +1,6 @@
 """Uploads in pieces: asked about, gone on with, ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from services.upload.errors import FileTooLarge
@@ -16,6 +15,7 @@ from services.upload.resumable.rules import Piece
 from services.upload.resumable.session import Sessions
 from services.upload.resumable.turns import Turn, Turns
 from shared.db import Database
+from shared.http import Body
 
 
 class ResumableService:
@@ -37,7 +37,7 @@ class ResumableService:
         return await self._progress_since(tenant, upload_id)
 
     async def append(
-        self, tenant: UUID, upload_id: UUID, piece: Piece, body: AsyncIterator[bytes], stopping: asyncio.Event
+        self, tenant: UUID, upload_id: UUID, piece: Piece, body: Body, stopping: asyncio.Event
     ) -> Progress:
         """What comes is kept, also when it ends early; only a checksum that does not hold takes it back.
 
@@ -73,7 +73,7 @@ class ResumableService:
             await self._progress_since(tenant, upload_id)
             raise UploadFinished from None
 
-    async def _append(self, turn: Turn, piece: Piece, body: AsyncIterator[bytes]) -> Progress:
+    async def _append(self, turn: Turn, piece: Piece, body: Body) -> Progress:
         upload = turn.upload
         length = piece.agree(upload.upload_offset, upload.length)
         if upload.finished:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from shared.http import read_body
+from shared.http import Body
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Customer, Upload
 
@@ -141,7 +141,7 @@ async def test_silence(service: Upload, eve: Customer, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_byte_now_and_then(service: Upload, eve: Customer, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never idle for long, and yet too slow."""
-    monkeypatch.setitem(read_body.__kwdefaults__ or {}, "grace", 1.0)
+    monkeypatch.setitem(Body.__init__.__kwdefaults__ or {}, "grace", 1.0)
     reader, writer = await connect(service)
     answering = asyncio.create_task(answer(reader, writer))
     writer.write(head(eve, way, "Content-Length: 600000") + (FORM if way == "form" else b""))

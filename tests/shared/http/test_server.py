@@ -70,6 +70,10 @@ class Talk:
             length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
             return int(head.split()[1]), await self._reader.readexactly(length)
 
+    async def interim(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
     async def rest(self) -> bytes:
         """Until the server closes."""
         async with asyncio.timeout(10):
