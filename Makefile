@@ -43,7 +43,7 @@ parts: $(READY) ## Fetch the real programs the tests run against (the tests do i
 bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks
 
-faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once
+faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export
 	@FAULTS=$(N) UPLOADS=$(UPLOADS) $(VENV)/bin/pytest -q -m faults --timeout=7200
 
 lock: ## Resolve requirements.lock anew (hashes, no addresses)

@@ -15,7 +15,8 @@ from shared.http import encode_cursor
 from tests.fixtures.postgres import PostgresServer
 
 MANY, FEW = 1_000_000, 10_000
-PAGES = 1_200  # of each, in turns, each from a place in the list that chance chooses
+ROUNDS = 5  # the one in the middle counts: the slowest hundredth of a few pages says more of the machine than of us
+PAGES = 480  # of each in a round, in turns, each from a place in the list that chance chooses
 ASKED: tuple[Mapping[str, str], ...] = (
     {},
     {"sort": "name"},
@@ -39,25 +40,36 @@ async def run(pg: PostgresServer) -> list[Row]:
         few, many = await _customer(ours, http, FEW), await _customer(ours, http, MANY)
         async with ours.connection() as connection:
             await connection.execute("VACUUM ANALYZE stored_file")
-        seconds: dict[int, list[float]] = {FEW: [], MANY: []}
-        for number in range(PAGES):
-            for customer in (few, many) if number % 2 else (many, few):
-                seconds[customer.files].append(await customer.page(ASKED[number % len(ASKED)]))
-    worst = {files: percentile(taken, 0.99) for files, taken in seconds.items()}
-    ratio = worst[MANY] / worst[FEW]
+        rounds = sorted([await _round(few, many) for _ in range(ROUNDS)], key=_ratio)
+    seconds = rounds[ROUNDS // 2]
+    ratio = _ratio(seconds)
     return [
         Row(
             "a page of 50 out of 1,000,000 files, p99",
             "ms",
-            worst[MANY] * 1000,
-            worst[FEW] * 1000,
+            percentile(seconds[MANY], 0.99) * 1000,
+            percentile(seconds[FEW], 0.99) * 1000,
             percentile(seconds[FEW], 0.5) * 1000,
             f"{ratio:.2f} × out of 10,000",
             "≤ 1.2 × out of 10,000",
             ratio <= 1.2,
-            f"textbook: out of 10,000; raw: their median. {PAGES} pages each, six sorts and filters",
+            f"textbook: out of 10,000; raw: their median. {PAGES} pages each in turns, six sorts and filters; "
+            f"the middle of {ROUNDS} rounds, of {_ratio(rounds[0]):.2f} to {_ratio(rounds[-1]):.2f}",
         )
     ]
+
+
+async def _round(few: "_Customer", many: "_Customer") -> dict[int, list[float]]:
+    """Seconds of each page, by the customer's files."""
+    seconds: dict[int, list[float]] = {FEW: [], MANY: []}
+    for number in range(PAGES):
+        for customer in (few, many) if number % 2 else (many, few):
+            seconds[customer.files].append(await customer.page(ASKED[number % len(ASKED)]))
+    return seconds
+
+
+def _ratio(seconds: Mapping[int, list[float]]) -> float:
+    return percentile(seconds[MANY], 0.99) / percentile(seconds[FEW], 0.99)
 
 
 class _Customer:

@@ -1,5 +1,7 @@
 """How figures and refusals look to people. Pure."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -146,6 +148,21 @@ def _moment(at: str | None) -> str:
     return datetime.fromisoformat(at).strftime("%-d %b, %H:%M") if at else ""
 
 
+_FAMILIES = {"image": "images", "video": "videos", "text": "text", "font": "fonts"}
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_KINDS = {  # whose own names say little to people
+    "text/plain": "plain text",
+    "image/webp": "WebP",
+    "audio/mpeg": "MP3",
+    "application/msword": "Word",
+    "application/vnd.ms-excel": "Excel",
+    "application/vnd.ms-powerpoint": "PowerPoint",
+    f"{_OFFICE}.wordprocessingml.document": "Word",
+    f"{_OFFICE}.spreadsheetml.sheet": "Excel",
+    f"{_OFFICE}.presentationml.presentation": "PowerPoint",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PlanCard:
     code: str
@@ -173,7 +190,9 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         _count(rights["members"], "member"),
         f"{rights['cpu']:g} CPU, {_size(rights['memory_bytes'])} memory" if rights.get("cpu") else "",
         "Custom domains" if rights.get("custom_domains") else "",
+        f"Deleted files kept {_count(days, 'day')}" if (days := rights.get("trash_days", 0)) else "",
     ]
+    lacks = ["No images" if images == 0 else "", _only(rights.get("allowed_types"))]
     return PlanCard(
         code=item["code"],
         name=item["name"],
@@ -184,8 +203,25 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         payable=not is_current and item["price"] is not None,
         storage_text=_size(rights["storage_bytes"]),
         features=[feature for feature in features if feature],
-        lacks=["No images"] if images == 0 else [],
+        lacks=[lack for lack in lacks if lack],
     )
+
+
+def _only(types: Sequence[str] | None) -> str:
+    """Media types in words, families first: Images and PDF only."""
+    if not types:
+        return ""
+    words = list(dict.fromkeys(_kind(kind) for kind in sorted(types, key=lambda kind: not kind.endswith("/*"))))
+    text = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return f"{text[0].upper()}{text[1:]} only"
+
+
+def _kind(kind: str) -> str:
+    """`image/*` is images, `application/x-tar` TAR."""
+    family, _, name = kind.partition("/")
+    if name == "*":
+        return _FAMILIES.get(family, f"{family} files")
+    return _KINDS.get(kind) or re.split(r"[.+]", name.removeprefix("x-"))[0].upper()
 
 
 def _size(number: int | None) -> str:

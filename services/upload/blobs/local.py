@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import io
 import itertools
 import os
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 from services.upload.blobs.digest import Buffer, Digest
@@ -71,6 +72,13 @@ class LocalStore:
                 yield chunk
         finally:
             file.close()
+
+    async def open_file(self, path: str, size: int) -> IO[bytes]:
+        file = await self.run(lambda: _Blob(self._path(path)))
+        if os.fstat(file.fileno()).st_size < size:
+            file.close()
+            raise OSError(f"{path} is shorter than it was")
+        return io.BufferedReader(file)
 
     async def stat(self, path: str) -> Found | None:
         def look() -> Found | None:
@@ -169,6 +177,14 @@ class LocalStore:
                 stat = path.stat()
                 if stat.st_mtime < older_than:
                     yield Leftover(UUID(path.name), path.name, stat.st_size)
+
+
+class _Blob(io.FileIO):
+    """Tells the disk's troubles from those of a reader with what it finds."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        with explained():
+            return super().readinto(buffer)
 
 
 class LocalWriter:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from uuid import UUID
 
 from services.upload.blobs.digest import Digest
@@ -104,6 +104,12 @@ class BlobStore(Protocol):
 
     def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes from `start`; raises FileNotFoundError before the first one when there is no such blob."""
+        ...
+
+    async def open_file(self, path: str, size: int) -> IO[bytes] | None:
+        """The blob of `size` bytes where it lies, if that is a disk of this machine: nothing need be copied to move
+        about in it. Reading raises StoreUnavailable. Raises FileNotFoundError, OSError where it is shorter.
+        """
         ...
 
     async def stat(self, path: str) -> Found | None: ...

@@ -16,7 +16,7 @@ from shared.db import Database
 
 log = logging.getLogger(__name__)
 
-PAGE = 1000
+PAGE = 500
 SMALL = 1024 * 1024  # bytes of a member that is fetched whole
 AHEAD = 16  # members
 

@@ -79,14 +79,19 @@ class Process:
 _BUSY = "stowage_event_loop_busy_seconds"
 
 
-@asynccontextmanager
-async def running(settings: Settings, http: aiohttp.ClientSession, **told: str) -> AsyncIterator[Process]:
-    environment = {
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What tells another process those settings, on top of our own environment."""
+    told = {
         name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in settings.model_dump(exclude_none=True, exclude_defaults=True).items()
         if not isinstance(value, list | dict | tuple | set | frozenset)
     }
-    process = Process(settings.base_url, {**os.environ, **environment, **told})
+    return {**os.environ, **told}
+
+
+@asynccontextmanager
+async def running(settings: Settings, http: aiohttp.ClientSession, **told: str) -> AsyncIterator[Process]:
+    process = Process(settings.base_url, {**environment_of(settings), **told})
     process.start()
     try:
         await process.ready(http)

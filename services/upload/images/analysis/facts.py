@@ -31,7 +31,7 @@ class Facts:
 
 
 def look(file: IO[bytes], max_pixels: int, embedder: Embedder) -> Facts:
-    """Takes a while: run it in a thread. Raises Unreadable."""
+    """Takes a while: run it in a thread. Raises Unreadable, StoreUnavailable."""
     image = open_image(file, max_pixels)
     width, height, kind = image.width, image.height, image.format or ""
     moves = bool(getattr(image, "is_animated", False))

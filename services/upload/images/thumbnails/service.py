@@ -98,7 +98,7 @@ class ThumbnailService:
 
 
 def draw(file: IO[bytes], max_pixels: int, size: int) -> bytes:
-    """Raises Unreadable."""
+    """Raises Unreadable, StoreUnavailable."""
     small = shrink(open_image(file, max_pixels), size)
     small.info.clear()  # nothing that was said about the picture goes along
     made = io.BytesIO()

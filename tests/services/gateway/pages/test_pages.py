@@ -1,5 +1,6 @@
 """The pages as a browser without JavaScript meets them."""
 
+import json
 import re
 from html import unescape
 from typing import Any, Self
@@ -264,6 +265,36 @@ def test_lines_and_cards() -> None:
     assert not card.payable
     assert card.features[:3] == ["100 MB of storage", "Unlimited traffic", "Unlimited images"]
     assert card.features[3:5] == ["2 projects", "1 member"]
+    assert not any("Deleted" in feature for feature in card.features)
+    assert card.lacks == []
+
+
+@pytest.mark.parametrize(
+    ("types", "days", "said"),
+    [
+        (None, 0, []),
+        (["application/pdf", "image/*"], 30, ["Deleted files kept 30 days", "Images and PDF only"]),
+        (["audio/*"], 1, ["Deleted files kept 1 day", "Audio files only"]),
+        (["image/jpeg", "image/svg+xml", "text/csv", "application/x-tar"], 0, ["JPEG, SVG, CSV and TAR only"]),
+        (
+            ["application/msword", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"],
+            0,
+            ["Word only"],
+        ),
+    ],
+)
+async def test_cards_say_what_a_plan_takes_and_keeps(
+    gateway: Gateway, types: list[str] | None, days: int, said: list[str]
+) -> None:
+    plans = json.loads(PLANS)
+    plans["items"][0]["entitlements"] |= {"allowed_types": types, "trash_days": days}
+    gateway.stub.answers["/api/plans"] = json_answer(200, json.dumps(plans).encode())
+    async with Browser(gateway) as browser:
+        await browser.sign_up()
+        _, page = await browser.get("/app/plans")
+    for text in said:
+        assert text in page
+    assert ("Deleted files" in page, " only<" in page) == (days > 0, types is not None)
 
 
 async def _send(browser: Browser, path: str, form: aiohttp.FormData) -> tuple[int, str]:

@@ -179,6 +179,21 @@ async def test_ranges(store: BlobStore) -> None:
         assert all(len(piece) <= 512 * 1024 for piece in pieces)
 
 
+async def test_a_blob_that_lies_here_is_opened(place: Place) -> None:
+    """A disk's can be; it says when it does not hold what it should."""
+    store = await place.open()
+    path = await put(store, b"content")
+    file = await store.open_file(path, 7)
+    assert (file is not None) == (place.kind == "local")
+    if file is not None:
+        with file:
+            assert file.read() == b"content"
+        with pytest.raises(OSError, match="shorter"):
+            await store.open_file(path, 8)
+        with pytest.raises(FileNotFoundError):
+            await store.open_file(path_of(uuid4()), 7)
+
+
 async def test_what_is_not_there(store: BlobStore) -> None:
     path = path_of(uuid4())
     assert await store.stat(path) is None

@@ -2,16 +2,18 @@
 
 import asyncio
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from services.upload.blobs.local import LocalStore
 from services.upload.blobs.store import StoreUnavailable
 from services.upload.images.analysis import rules
 from services.upload.images.analysis.embedder import DefaultEmbedder, OnnxEmbedder
@@ -262,15 +264,28 @@ async def test_what_was_found_is_true_of_the_bytes_it_was_found_in(studio: Studi
     assert (await who.get(f"/api/images/{made['image_id']}"))["analysed"] is False
 
 
-async def test_a_store_that_does_not_answer_is_tried_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "method"), [("PNG", "open_file"), ("JPEG", "open_file"), ("TIFF", "read")])
+async def test_a_store_that_does_not_answer_is_tried_again(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, method: str
+) -> None:
     who = studio.photographer()
-    _, made = await who.send(picture())
+    _, made = await who.send(picture(kind=kind))
+
+    open_file = LocalStore.open_file
+
+    async def fails_when_read(store: LocalStore, path: str, size: int) -> IO[bytes]:
+        found = await open_file(store, path, size)
+        folder = os.open(tmp_path, os.O_RDONLY)
+        os.dup2(folder, found.fileno())  # which nobody can read
+        os.close(folder)
+        return found
 
     def unavailable(*_: object) -> Any:
         raise StoreUnavailable
 
+    broken = {"open_file": fails_when_read, "read": unavailable}
     with monkeypatch.context() as patch:
-        patch.setattr("services.upload.blobs.local.LocalStore.read", unavailable)
+        patch.setattr(LocalStore, method, broken[method])
         with pytest.raises(StoreUnavailable):
             await studio.analysis.analyse(who.tenant, UUID(made["image_id"]))
     assert not await studio.query("SELECT FROM image")

@@ -57,14 +57,18 @@ async def test_an_image_that_loses_its_location(spooling: Upload) -> None:
     assert opened_in(spooling.settings.spool_path) == []
 
 
-async def test_an_image_that_is_looked_at(spooling: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "copies"), [("TIFF", 1), ("PNG", 0)])
+async def test_an_image_that_is_looked_at(
+    spooling: Upload, monkeypatch: pytest.MonkeyPatch, kind: str, copies: int
+) -> None:
+    """On a disk of this machine it is not copied, but for the kind whose reader would not tell of a failing disk."""
     monkeypatch.setattr("services.upload.images.source.IN_MEMORY", 10)
     who = Photographer(spooling, uuid4(), uuid4())
-    _, made = await who.send(picture())
+    _, made = await who.send(picture(kind=kind))
     thumbnails = spooling.app.state.services.thumbnails
     async with thumbnails._database.transaction(who.tenant) as connection:
         file = await repository.find(connection, UUID(made["image_id"]))
     assert file is not None
     async with fetched(thumbnails._locations, file) as copy:
-        assert len(opened_in(spooling.settings.spool_path)) == 1
-        assert copy.read() == picture()
+        assert len(opened_in(spooling.settings.spool_path)) == copies
+        assert copy.read() == picture(kind=kind)

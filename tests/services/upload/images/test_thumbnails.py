@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from services.upload.blobs.garbage import Garbage
+from services.upload.images.decoding import shrink
 from services.upload.images.thumbnails import service as thumbnails
 from shared.db import Database
 from tests.services.upload.images.conftest import Photographer, Studio, picture
@@ -36,6 +37,20 @@ async def test_sizes_on_a_ladder(studio: Studio) -> None:
     for size in (63, 1601, -1, "x"):
         assert (await who.call("GET", f"{path}/thumbnail?size={size}"))[0] == 422
     assert len(studio.derived()) == 7
+
+
+@pytest.mark.parametrize(
+    ("size", "part"), [((1600, 1000), 8), ((1000, 1600), 8), ((900, 600), 4), ((9000, 2), 2), ((80, 60), 1)]
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed(size: tuple[int, int], part: int) -> None:
+    """Whichever way it is longer; and looks as if it had been decoded whole."""
+    content = picture(3, size, "JPEG", quality=95)
+    image: Any = opened(content)
+    found, expected = shrink(image, 100), opened(content)
+    expected.thumbnail((100, 100), Image.Resampling.LANCZOS, reducing_gap=None)
+    assert image.decoderconfig[0] == part
+    assert found.size == expected.size
+    assert np.abs(np.asarray(found, int) - np.asarray(expected, int)).mean() < 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
