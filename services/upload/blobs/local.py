@@ -135,6 +135,24 @@ class LocalStore:
         for folder in (target.parent, *made):
             _sync_folder(folder)
 
+    def write(self, chunks: list[bytes], path: str) -> None:
+        """Puts a blob that is whole in memory to its place, and syncs it. A crash may leave a part of it: no row names
+        that, so it goes as other orphans go.
+        """
+        target, made = self._path(path), list[Path]()
+        try:
+            file = _new(target)
+        except FileNotFoundError:
+            made = self._make_folders(target.parent)
+            file = _new(target)
+        try:
+            write_all(file, chunks)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        for folder in (target.parent, *made):
+            _sync_folder(folder)
+
     def _make_folders(self, folder: Path) -> list[Path]:
         """Creates what is missing; returns the parents whose new entries must be synced."""
         changed = []
@@ -296,6 +314,9 @@ class LocalWriter:
             self._unsynced = False
 
     def _place(self, chunks: list[bytes], path: str) -> None:
+        if self._file is None and not self._resumes:
+            self._store.write(chunks, path)
+            return
         self._append(chunks)
         assert self._file is not None  # noqa: S101 - appending opened it
         os.fsync(self._file)
@@ -312,6 +333,13 @@ class LocalWriter:
         self._staged.unlink(missing_ok=True)
         if self._placed is not None:
             self._store._path(self._placed).unlink(missing_ok=True)  # noqa: SLF001 - its own store
+
+
+def _new(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Occupied from None
 
 
 def _sync_folder(folder: Path) -> None:
