@@ -121,7 +121,10 @@ class LocalStore:
     async def run(self, work: Callable[[], T]) -> T:
         """In a thread. Raises FileNotFoundError, StoreFull, StoreUnavailable."""
         with explained():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await self.start(work)
+
+    def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def put(self, staged: Path, path: str) -> None:
         """Moves a synced file to its place and syncs the folders that changed."""
@@ -164,10 +167,9 @@ class LocalStore:
         return changed
 
     def _path(self, path: str) -> Path:
-        found = self._blobs / path
-        if ".." in Path(path).parts or not found.is_relative_to(self._blobs):
+        if path.startswith("/") or ".." in path.split("/"):
             raise FileNotFoundError(path)
-        return found
+        return self._blobs / path
 
     def _walk(self, prefix: str) -> Iterator[Found]:
         for place, _, names in os.walk(self._path(prefix)):
@@ -229,8 +231,9 @@ class LocalWriter:
     async def place(self, path: str) -> None:
         chunks = self._take()
         self._placed = path  # said first: half a placement must be undone too
+        self._writing = self._store.start(lambda: self._place(chunks, path))
         try:
-            await self._store.run(lambda: self._place(chunks, path))
+            await self._written(self._writing)
         except Occupied:
             self._placed = None
             raise
@@ -248,11 +251,14 @@ class LocalWriter:
     async def _drained(self) -> list[bytes]:
         """Waits for what is being written; returns what has not been handed to the disk."""
         if self._writing is not None:
-            with explained():
-                # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
-                await asyncio.shield(self._writing)
+            await self._written(self._writing)
             self._writing = None
         return self._take()
+
+    async def _written(self, writing: asyncio.Future[None]) -> None:
+        with explained():
+            # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
+            await asyncio.shield(writing)
 
     async def _flush(self) -> None:
         chunks = await self._drained()
