@@ -1,4 +1,7 @@
-"""Blobs on a local disk: staged, hashed as they come, synced, then linked into their place."""
+"""Blobs on a local disk: staged, hashed as they come, synced, then linked into their place.
+
+One that is whole before the disk has seen any of it is written to its place at once: half the disk's work.
+"""
 
 import asyncio
 import contextlib
