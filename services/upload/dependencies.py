@@ -67,7 +67,7 @@ class UploadServices:
     idle_seconds: float
 
 
-async def _services(request: Request) -> UploadServices:
+async def services_of(request: Request) -> UploadServices:
     return cast("UploadServices", request.app.state.services)
 
 
@@ -80,6 +80,6 @@ async def _manager(principal: CurrentTenant) -> None:
         raise DomainError("manager_required", 403, "Only owners and admins of the team may do this.")
 
 
-Services = Annotated[UploadServices, Depends(_services)]
+Services = Annotated[UploadServices, Depends(services_of)]
 Tenant = Annotated[UUID, Depends(_tenant)]
 MANAGERS = Depends(_manager)

@@ -56,6 +56,7 @@ from services.upload.resumable.wiring import Resumable
 from services.upload.scans import routes as scans
 from services.upload.scans.service import ScanReports
 from services.upload.settings import Settings
+from services.upload.shortcuts import SHORTCUTS
 from services.upload.trash import routes as trash
 from services.upload.trash.service import TrashService
 from services.upload.versions import routes as versions
@@ -125,6 +126,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             outbox_router(database, [FILES]),
         ],
         lifespan=lifespan,
+        shortcuts=SHORTCUTS,
         checks={"database": database.ping, "store": locations.check},
     )
     app.state.services = UploadServices(

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from shared.http import problems
 from shared.http.edge import HEALTH, Edge, InternalToken
+from shared.http.shortcuts import Shortcut, Shortcuts
 from shared.settings import ServiceSettings
 from shared.telemetry.loop import watched_loop
 
@@ -31,13 +32,18 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 class Application(FastAPI):
     """FastAPI, with layers around what it puts outermost itself: its body limit and its answer to a crash."""
 
-    def __init__(self, settings: ServiceSettings, *, public: bool, **options: Any) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, public: bool, shortcuts: Sequence[Shortcut], **options: Any
+    ) -> None:
         super().__init__(**options)
         self._settings = settings
         self._public = public
+        self._shortcuts = shortcuts
 
     def build_middleware_stack(self) -> ASGIApp:
         inner = super().build_middleware_stack()
+        if self._shortcuts:
+            inner = Shortcuts(inner, self._shortcuts)
         return Edge(inner if self._public else InternalToken(inner, self._settings))
 
 
@@ -50,13 +56,15 @@ def create_app(
     checks: Mapping[str, Check] | None = None,
     public: bool = False,
     middleware: Sequence[Middleware] = (),
+    shortcuts: Sequence[Shortcut] = (),
 ) -> FastAPI:
     """`checks` answer `/readyz`; `public` leaves the question of who is asking to the application itself.
-    `middleware` runs when it is known who asks.
+    `middleware` runs when it is known who asks; `shortcuts` pass it by.
     """
     app = Application(
         settings,
         public=public,
+        shortcuts=shortcuts,
         title=title,
         version="1.0.0",
         lifespan=_watched(lifespan),

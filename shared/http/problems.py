@@ -68,6 +68,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def answer_to(request: Request, error: Exception) -> Response:
+    """What an application answers when this is raised."""
+    known = request.app.exception_handlers
+    handle = next((known[kind] for kind in type(error).__mro__ if kind in known), _unexpected)
+    response: Response = await handle(request, error)
+    return response
+
+
 async def _domain(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DomainError)  # noqa: S101 - registered for this type
     extras = dict(error.extras)

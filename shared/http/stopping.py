@@ -9,13 +9,13 @@ from fastapi import Depends, Request
 T = TypeVar("T")
 
 
-async def _stopping(request: Request) -> asyncio.Event:
+async def stopping_of(request: Request) -> asyncio.Event:
     """Set by the server as soon as it is told to stop; never where another server runs the application."""
     found = request.scope.get("state", {}).get("stopping")
     return found if isinstance(found, asyncio.Event) else asyncio.Event()
 
 
-Stopping = Annotated[asyncio.Event, Depends(_stopping)]
+Stopping = Annotated[asyncio.Event, Depends(stopping_of)]
 
 
 async def unless(stopping: asyncio.Event, awaitable: Awaitable[T]) -> T | None:

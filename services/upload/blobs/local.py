@@ -1,4 +1,7 @@
-"""Blobs on a local disk: staged, hashed as they come, synced, then linked into their place."""
+"""Blobs on a local disk: staged, hashed as they come, synced, then linked into their place.
+
+One that is whole before the disk has seen any of it is written to its place at once: half the disk's work.
+"""
 
 import asyncio
 import contextlib
@@ -133,7 +136,10 @@ class LocalStore:
     async def run(self, work: Callable[[], T]) -> T:
         """In a thread. Raises FileNotFoundError, StoreFull, StoreUnavailable."""
         with explained():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await self.start(work)
+
+    def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def put(self, staged: Path, path: str) -> None:
         """Moves a synced file to its place and syncs the folders that changed."""
@@ -144,6 +150,24 @@ class LocalStore:
         except FileExistsError:
             raise Occupied from None
         staged.unlink()
+        for folder in (target.parent, *made):
+            _sync_folder(folder)
+
+    def write(self, chunks: list[bytes], path: str) -> None:
+        """Puts a blob that is whole in memory to its place, and syncs it. A crash may leave a part of it: no row names
+        that, so it goes as other orphans go.
+        """
+        target, made = self._path(path), list[Path]()
+        try:
+            file = _new(target)
+        except FileNotFoundError:
+            made = self._make_folders(target.parent)
+            file = _new(target)
+        try:
+            write_all(file, chunks)
+            os.fsync(file)
+        finally:
+            os.close(file)
         for folder in (target.parent, *made):
             _sync_folder(folder)
 
@@ -158,10 +182,9 @@ class LocalStore:
         return changed
 
     def _path(self, path: str) -> Path:
-        found = self._blobs / path
-        if ".." in Path(path).parts or not found.is_relative_to(self._blobs):
+        if path.startswith("/") or ".." in path.split("/"):
             raise FileNotFoundError(path)
-        return found
+        return self._blobs / path
 
     def _walk(self, prefix: str) -> Iterator[Found]:
         for place, _, names in os.walk(self._path(prefix)):
@@ -219,8 +242,7 @@ class LocalWriter:
         if chunks:
             await self._store.run(lambda: self._put(chunks))
         self._writing = taking = self._store.takers.start(arrived, most, self._append, self._count)
-        with explained():
-            taken = await asyncio.shield(taking)  # as in `_drained`
+        taken = await self._written(taking)
         self._writing = None
         return taken
 
@@ -241,8 +263,9 @@ class LocalWriter:
     async def place(self, path: str) -> None:
         chunks = self._take()
         self._placed = path  # said first: half a placement must be undone too
+        self._writing = self._store.start(lambda: self._place(chunks, path))
         try:
-            await self._store.run(lambda: self._place(chunks, path))
+            await self._written(self._writing)
         except Occupied:
             self._placed = None
             raise
@@ -260,11 +283,14 @@ class LocalWriter:
     async def _drained(self) -> list[bytes]:
         """Waits for what is being written; returns what has not been handed to the disk."""
         if self._writing is not None:
-            with explained():
-                # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
-                await asyncio.shield(self._writing)
+            await self._written(self._writing)
             self._writing = None
         return self._take()
+
+    async def _written(self, writing: asyncio.Future[T]) -> T:
+        with explained():
+            # Cancelled, this waits no longer, but the thread writes on: whoever cleans up has to wait for it.
+            return await asyncio.shield(writing)
 
     async def _flush(self) -> None:
         chunks = await self._drained()
@@ -326,6 +352,9 @@ class LocalWriter:
             self._unsynced = False
 
     def _place(self, chunks: list[bytes], path: str) -> None:
+        if self._file is None and not self._resumes:
+            self._store.write(chunks, path)
+            return
         self._append(chunks)
         assert self._file is not None  # noqa: S101 - appending opened it
         os.fsync(self._file)
@@ -342,6 +371,13 @@ class LocalWriter:
         self._staged.unlink(missing_ok=True)
         if self._placed is not None:
             self._store._path(self._placed).unlink(missing_ok=True)  # noqa: SLF001 - its own store
+
+
+def _new(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Occupied from None
 
 
 def _sync_folder(folder: Path) -> None:

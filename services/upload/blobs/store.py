@@ -77,7 +77,9 @@ class BlobWriter(Protocol):
         ...
 
     async def place(self, path: str) -> None:
-        """Makes the blob durable and visible under its path, all at once. Raises Occupied."""
+        """Makes the blob durable and visible under its path. Nothing names it before this has returned: a listing may
+        show less of it until then, or for good if the process dies meanwhile. Raises Occupied.
+        """
         ...
 
     async def suspend(self) -> None:

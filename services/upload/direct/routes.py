@@ -22,7 +22,7 @@ from services.upload.direct.schemas import (
     DirectUploadState,
 )
 from services.upload.files.models import StoredFile
-from services.upload.files.schemas import FileOut, UploadOut
+from services.upload.files.schemas import UploadOut
 from services.upload.intake.acceptance import Sender
 from services.upload.quota.schemas import QuotaOut
 from shared.errors import DomainError
@@ -114,7 +114,7 @@ async def put_direct(
 async def uploaded(services: Services, file: StoredFile) -> UploadOut:
     link = services.links.make(file.tenant_id, file.id, 3600)
     state = await services.accounts.state(file.tenant_id)
-    return UploadOut(**FileOut.of(file).model_dump(), file_url=link.url, quota=QuotaOut.of(state))
+    return UploadOut.of(file, file_url=link.url, quota=QuotaOut.of(state))
 
 
 async def _part_urls(services: Services, tenant: UUID, upload_id: UUID, numbers: list[int]) -> DirectPartUrlsOut:

@@ -25,11 +25,11 @@ _OLD_OFFICE = {
     ".msg": "application/vnd.ms-outlook",
 }
 
-# (offset, length) → bytes there → [(number in the table, entry)]
-_SIGNATURES: dict[tuple[int, int], dict[bytes, list[tuple[int, puremagic.PureMagic]]]] = {}
+# offset → first byte there → [(signature, number in the table, entry)]
+_SIGNATURES: dict[int, dict[bytes, list[tuple[bytes, int, puremagic.PureMagic]]]] = {}
 for _number, _entry in enumerate(puremagic.magic_header_array):
-    _place = _SIGNATURES.setdefault((_entry.offset, len(_entry.byte_match)), {})
-    _place.setdefault(_entry.byte_match, []).append((_number, _entry))
+    _place = _SIGNATURES.setdefault(_entry.offset, {})
+    _place.setdefault(_entry.byte_match[:1], []).append((_entry.byte_match, _number, _entry))
 
 _DOCUMENTS = (
     "text/",
@@ -84,9 +84,10 @@ def sniff(head: bytes) -> str:
     leads to others.
     """
     fitting = [
-        (len(magic.byte_match), -number, magic)
-        for (offset, length), known in _SIGNATURES.items()
-        for number, magic in known.get(head[offset : offset + length], ())
+        (len(signature), -number, magic)
+        for offset, known in _SIGNATURES.items()
+        for signature, number, magic in known.get(head[offset : offset + 1], ())
+        if head.startswith(signature, offset)
     ]
     if not fitting:
         return ""

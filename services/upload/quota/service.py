@@ -1,6 +1,5 @@
 """A tenant's account as the rest of the service sees it."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -48,7 +47,7 @@ class AccountService:
 
     async def submit(self, tenant: UUID, change: Change) -> Result:
         """One change, once it is committed. Raises EntitlementsUnknown."""
-        change = replace(change, traceparent=current_traceparent())
+        change.traceparent = current_traceparent()
         try:
             return await self._writer.submit(tenant, change)
         except TenantUnknown:

@@ -20,6 +20,7 @@ from shared.http import UNLIMITED_BODY, Body, ClientGone, CurrentTenant, problem
 router = APIRouter(prefix="/api/storage", tags=["storage"])
 
 BEFORE = 3  # segments: api, storage, content
+SAID = ("subcategory", "entity_id", "project_id", "metadata", "strip_location")  # in the query
 
 
 class _Anything(Convertor[str]):

@@ -20,23 +20,27 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class TusRoute(APIRoute):
     def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
+        return spoken(super().get_route_handler())
 
-        async def answer(request: Request) -> Response:
-            try:
-                if request.method != "OPTIONS" and request.headers.get("tus-resumable") != VERSION:
-                    raise VersionUnsupported
-                response = await handle(request)
-            except ClientGone:
-                # Nobody reads this answer.
-                response = problem_response(400, "incomplete_body", "The body ended early.")
-                response.headers["connection"] = "close"
-            except DomainError as error:
-                response = _refusal(error, request.headers)
-            response.headers["tus-resumable"] = VERSION
-            return response
 
-        return answer
+def spoken(handle: Handler) -> Handler:
+    """Answers and refuses as the protocol wants it."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            if request.method != "OPTIONS" and request.headers.get("tus-resumable") != VERSION:
+                raise VersionUnsupported
+            response = await handle(request)
+        except ClientGone:
+            # Nobody reads this answer.
+            response = problem_response(400, "incomplete_body", "The body ended early.")
+            response.headers["connection"] = "close"
+        except DomainError as error:
+            response = _refusal(error, request.headers)
+        response.headers["tus-resumable"] = VERSION
+        return response
+
+    return answer
 
 
 def _refusal(error: DomainError, asked: Mapping[str, str]) -> Response:

@@ -3,13 +3,16 @@
 import asyncio
 import hashlib
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.upload.blobs.digest import Digest
+from services.upload.blobs.local import LocalStore
 from services.upload.blobs.store import BlobStore, Found, StoreUnavailable
 from services.upload.blobs.wire import Answer, Request
 from tests.services.upload.blobs.conftest import Place
@@ -98,6 +101,26 @@ async def test_abort_leaves_nothing(store: BlobStore, size: int, stop: str, know
         await writer.place(path)
     await writer.abort()
     await writer.abort()
+    await nothing_left(store)
+
+
+@pytest.mark.parametrize("size", [1000, 2 * MIB])
+async def test_a_cancelled_placement_leaves_nothing_on_the_disk(tmp_path: Path, size: int) -> None:
+    """Also when its thread goes on after that."""
+    store = LocalStore(tmp_path, threads=1)
+    upload, held = uuid4(), threading.Event()
+    writer = store.create(upload, Digest())
+    await writer.write(LARGE[:size])
+    await writer.finish()
+    before = store.start(held.wait)
+    placing = asyncio.create_task(writer.place(path_of(upload)))
+    await asyncio.sleep(0)
+    placing.cancel()
+    await asyncio.gather(placing, return_exceptions=True)
+    aborting = asyncio.create_task(writer.abort())
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(before, aborting)
     await nothing_left(store)
 
 
