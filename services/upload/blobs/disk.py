@@ -26,10 +26,11 @@ def explained() -> Iterator[None]:
         raise (StoreFull() if error.errno in FULL else StoreUnavailable()) from error
 
 
-def write_all(file: int, chunks: Sequence[Buffer]) -> None:
+def write_all(file: int, chunks: Sequence[Buffer], offset: int) -> None:
     left = [memoryview(chunk) for chunk in chunks if chunk]
     while left:
-        written = os.writev(file, left[:512])
+        written = os.pwritev(file, left[:512], offset)
+        offset += written
         while left and written >= len(left[0]):
             written -= len(left.pop(0))
         if left and written:

@@ -26,7 +26,7 @@ from shared.http import Arrived
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
 SHARED = 16 * BUFFER  # bytes all uploads under way gather together; each of them may have as much again on its way
 LEAST = 64 * 1024  # bytes handed to the disk together when there are very many
-AHEAD = 8 * BUFFER  # bytes that may wait in memory for the disk
+AHEAD = 2 * BUFFER  # bytes that may wait in memory for the disk
 BATCH = 1000  # entries of a listing fetched in one trip to a thread
 READ = 512 * 1024  # bytes of a download held at a time
 
@@ -164,7 +164,7 @@ class LocalStore:
             made = self._make_folders(target.parent)
             file = _new(target)
         try:
-            write_all(file, chunks)
+            write_all(file, chunks, 0)
             os.fsync(file)
         finally:
             os.close(file)
@@ -316,7 +316,7 @@ class LocalWriter:
             self._sent = self._size
         if self._file is None:
             self._file = self._open()
-        write_all(self._file, chunks)
+        write_all(self._file, chunks, self._size)
         self._size += sum(map(len, chunks))
 
     def _open(self) -> int:

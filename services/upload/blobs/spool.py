@@ -57,7 +57,7 @@ class Piece:
     def append(self, chunks: Sequence[Buffer]) -> None:
         if self._file is None:
             self._file = self._spool.open()
-        write_all(self._file.fileno(), chunks)
+        write_all(self._file.fileno(), chunks, self.size)
         self.size += sum(map(len, chunks))
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -3,53 +3,64 @@
 import asyncio
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from services.upload.blobs.digest import Buffer
 from shared.http import Arrived
 
-THREADS = 8  # that read and write, and as many that hash
-PIECE = 512 * 1024  # bytes read and written while as many are hashed
+THREADS = 6  # that read; each has one that writes and one that hashes
+PIECE = 1024 * 1024  # bytes read and written at once
+PIECES = 4  # in the memory of each thread, on their way from one to the other
 
 Work = Callable[[Sequence[Buffer]], None]
 
 
 class Takers:
     def __init__(self) -> None:
-        self._writers = ThreadPoolExecutor(THREADS, thread_name_prefix="take")
-        self._counters = ThreadPoolExecutor(THREADS, thread_name_prefix="hash")
-        self._buffers = threading.local()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="take")
+        self._own = threading.local()
 
     def start(self, arrived: Arrived, most: int, write: Work, count: Work) -> asyncio.Future[int]:
-        """Takes at most so many bytes: each piece is written, and counted while the next one is written. The result
-        says how many there were.
+        """Takes at most so many bytes. While a piece is read, those before it are written and counted, each in their
+        order. The result says how many bytes there were.
         """
-        return asyncio.get_running_loop().run_in_executor(self._writers, self._take, arrived, most, write, count)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, self._take, arrived, most, write, count)
 
     def close(self) -> None:
-        self._writers.shutdown(wait=False)
-        self._counters.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
     def _take(self, arrived: Arrived, most: int, write: Work, count: Work) -> int:
-        buffers, size, taken, counting = itertools.cycle(self._pair()), PIECE, 0, None
+        own, under_way, taken = self._mine(), deque[Future[None]](), 0
         try:
-            while size == PIECE:
-                buffer = next(buffers)
+            for buffer in itertools.cycle(own.pieces):
+                while len(under_way) > 2 * (PIECES - 1):
+                    under_way.popleft().result()
                 size = arrived.read(buffer[: most - taken])
-                if counting is not None:
-                    counting.result()
-                counting = self._counters.submit(count, [buffer[:size]])
-                write([buffer[:size]])
+                piece = [buffer[:size]]
+                under_way += own.writer.submit(write, piece), own.counter.submit(count, piece)
                 taken += size
+                if size < PIECE:
+                    break
+            for work in under_way:
+                work.result()
         finally:
-            if counting is not None:
-                counting.result()
+            wait(under_way)
         return taken
 
-    def _pair(self) -> tuple[memoryview, memoryview]:
-        """Of the thread that asks."""
-        if not hasattr(self._buffers, "pair"):
-            self._buffers.pair = memoryview(bytearray(PIECE)), memoryview(bytearray(PIECE))
-        pair: tuple[memoryview, memoryview] = self._buffers.pair
-        return pair
+    def _mine(self) -> "_Own":
+        if not hasattr(self._own, "found"):
+            self._own.found = _Own()
+        found: _Own = self._own.found
+        return found
+
+
+class _Own:
+    """What one thread has for itself."""
+
+    def __init__(self) -> None:
+        self.pieces = [memoryview(bytearray(PIECE)) for _ in range(PIECES)]
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self.counter = ThreadPoolExecutor(1, thread_name_prefix="hash")
