@@ -21,6 +21,7 @@ from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained, write_all
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable
 from services.upload.blobs.taking import Takers
+from services.upload.blobs.together import Together, sync_folder
 from shared.http import Arrived
 
 BUFFER = 1024 * 1024  # bytes handed to the disk together, at most
@@ -41,6 +42,7 @@ class LocalStore:
         self._blobs = root / "blobs"
         self._writers = weakref.WeakSet[LocalWriter]()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
+        self._together = Together(self._pool, self._make_folders)
         self.takers = Takers()
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ class LocalStore:
                 os.link(self._path(source), place)
             os.utime(place)  # young again: the sweep for orphans must not take it before its row is there
             for folder in (place.parent, *made):
-                _sync_folder(folder)
+                sync_folder(folder)
 
         await self.run(link)
 
@@ -151,25 +153,11 @@ class LocalStore:
             raise Occupied from None
         staged.unlink()
         for folder in (target.parent, *made):
-            _sync_folder(folder)
+            sync_folder(folder)
 
-    def write(self, chunks: list[bytes], path: str) -> None:
-        """Puts a blob that is whole in memory to its place, and syncs it. A crash may leave a part of it: no row names
-        that, so it goes as other orphans go.
-        """
-        target, made = self._path(path), list[Path]()
-        try:
-            file = _new(target)
-        except FileNotFoundError:
-            made = self._make_folders(target.parent)
-            file = _new(target)
-        try:
-            write_all(file, chunks, 0)
-            os.fsync(file)
-        finally:
-            os.close(file)
-        for folder in (target.parent, *made):
-            _sync_folder(folder)
+    def write(self, chunks: list[bytes], path: str) -> asyncio.Future[None]:
+        """Puts a blob that is whole in memory to its place, and syncs it."""
+        return self._together.write(self._path(path), chunks)
 
     def _make_folders(self, folder: Path) -> list[Path]:
         """Creates what is missing; returns the parents whose new entries must be synced."""
@@ -263,7 +251,10 @@ class LocalWriter:
     async def place(self, path: str) -> None:
         chunks = self._take()
         self._placed = path  # said first: half a placement must be undone too
-        self._writing = self._store.start(lambda: self._place(chunks, path))
+        if self._file is None and not self._resumes:
+            self._writing = self._store.write(chunks, path)
+        else:
+            self._writing = self._store.start(lambda: self._place(chunks, path))
         try:
             await self._written(self._writing)
         except Occupied:
@@ -348,13 +339,10 @@ class LocalWriter:
         os.fdatasync(self._file)
         self._sent = self._size
         if self._unsynced:
-            _sync_folder(self._staged.parent)
+            sync_folder(self._staged.parent)
             self._unsynced = False
 
     def _place(self, chunks: list[bytes], path: str) -> None:
-        if self._file is None and not self._resumes:
-            self._store.write(chunks, path)
-            return
         self._append(chunks)
         assert self._file is not None  # noqa: S101 - appending opened it
         os.fsync(self._file)
@@ -371,18 +359,3 @@ class LocalWriter:
         self._staged.unlink(missing_ok=True)
         if self._placed is not None:
             self._store._path(self._placed).unlink(missing_ok=True)  # noqa: SLF001 - its own store
-
-
-def _new(path: Path) -> int:
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise Occupied from None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

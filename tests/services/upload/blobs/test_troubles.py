@@ -173,16 +173,16 @@ async def test_a_full_disk(place: Place, size: int, monkeypatch: pytest.MonkeyPa
     store = await place.open()
     upload = uuid4()
     writer = store.create(upload, Digest(), path_of(upload))
-    real, room = os.writev, size // 2
+    real, room = os.pwritev, size // 2
 
-    def writev(file: int, chunks: list[memoryview]) -> int:
+    def pwritev(file: int, chunks: list[memoryview], offset: int) -> int:
         nonlocal room
         room -= sum(map(len, chunks))
         if room < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(file, chunks)
+        return real(file, chunks, offset)
 
-    monkeypatch.setattr(os, "writev", writev)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     with pytest.raises(StoreFull):
         for start in range(0, size, 60_000):
             await writer.write(LARGE[start : start + 60_000])
