@@ -84,16 +84,16 @@ async def test_readiness_tells(troubled: Troubled, monkeypatch: pytest.MonkeyPat
 async def test_a_full_disk_is_said(service: Upload, billing: Billing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the local store, or of the parts on their way to another."""
     billing.limit = 10**9
-    ada, real, room = service.customer(), os.writev, 5 * MIB
+    ada, real, room = service.customer(), os.pwritev, 5 * MIB
 
-    def writev(file: int, chunks: list[memoryview]) -> int:
+    def pwritev(file: int, chunks: list[memoryview], offset: int) -> int:
         nonlocal room
         room -= sum(map(len, chunks))
         if room < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(file, chunks)
+        return real(file, chunks, offset)
 
-    monkeypatch.setattr(os, "writev", writev)
+    monkeypatch.setattr(os, "pwritev", pwritev)
     status, refused = await ada.upload(os.urandom(9 * MIB))
     assert (status, refused["code"]) == (507, "store_full")
     monkeypatch.undo()
