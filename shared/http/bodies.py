@@ -4,9 +4,10 @@ import asyncio
 from typing import Self
 
 from starlette.requests import Request
+from starlette.types import Message
 
 from shared.errors import DomainError
-from shared.http.large import DRAIN, Drain, Take
+from shared.http.large import DRAIN, READY, Drain, Ready, Take
 from shared.http.rounds import Rounds
 
 IDLE = 30.0  # seconds without a byte
@@ -33,7 +34,9 @@ class Body:
 
     def __init__(self, request: Request, *, idle: float = IDLE, minimum_rate: int = 1024, grace: float = 30.0) -> None:
         self._receive = request.receive
-        self._drain: Drain | None = request.scope.get("extensions", {}).get(DRAIN)
+        extensions = request.scope.get("extensions", {})
+        self._drain: Drain | None = extensions.get(DRAIN)
+        self._ready: Ready = extensions.get(READY, lambda: False)
         self._idle = idle
         self._minimum_rate = minimum_rate
         self._grace = grace
@@ -62,6 +65,14 @@ class Body:
         return taken
 
     async def _next(self) -> bytes:
+        message = await (self._receive() if self._ready() else self._wait())
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._more = message.get("more_body", False)
+        found: bytes = message.get("body", b"")
+        return found
+
+    async def _wait(self) -> Message:
         loop = asyncio.get_running_loop()
         # Only the wait for the client counts: a slow disk on our side is not its fault.
         since = loop.time()
@@ -71,8 +82,4 @@ class Body:
         except TimeoutError:
             raise RequestTimeout from None
         self._waited += loop.time() - since
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        self._more = message.get("more_body", False)
-        found: bytes = message.get("body", b"")
-        return found
+        return message

@@ -76,6 +76,9 @@ Take = Callable[[Arrived, int], Awaitable[int]]
 # many bytes there were; 0 also where they have to be received.
 Drain = Callable[[int, Take], Awaitable[int]]
 DRAIN = "stowage.drain"
+# Another: `ready()` when there is something to receive, and nobody to wait for.
+Ready = Callable[[], bool]
+READY = "stowage.ready"
 
 
 class LargeBody(asyncio.BufferedProtocol):

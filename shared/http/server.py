@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.http.large import DRAIN, LARGE, LEAST, LargeBody, Take
+from shared.http.large import DRAIN, LARGE, LEAST, READY, LargeBody, Take
 from shared.settings import ServiceSettings
 
 HEADER_DEADLINE = 10.0  # seconds from a connection, or a request's first byte, to a whole head
@@ -118,8 +118,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.pipeline:
             self._coming = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+            extensions: dict[str, Any] = {READY: self.cycle.message_event.is_set}
             if self._coming >= LARGE:
-                self.scope["extensions"] = {DRAIN: functools.partial(self._drain, self.cycle)}  # type: ignore[dict-item]
+                extensions[DRAIN] = functools.partial(self._drain, self.cycle)
+            self.scope["extensions"] = extensions
         # Trailers of a chunked body would be added to a head that has already been judged.
         self.headers = []
 
