@@ -41,15 +41,24 @@ class Splicer:
     def _move(self, arrived: Arrived, most: int, out: int) -> tuple[int, bytes]:
         reader, writer = self._pipe()
         moved = 0
-        while moved < most:
-            size = arrived.splice(writer, min(ROOM, most - moved))
-            if not size:
-                break
-            moved += size
-            left = _push(reader, out, size)
-            if left:
-                return moved, _emptied(reader, left)
+        try:
+            while moved < most:
+                size = arrived.splice(writer, min(ROOM, most - moved))
+                if not size:
+                    break
+                moved += size
+                left = _push(reader, out, size)
+                if left:
+                    return moved, _emptied(reader, left)
+        except BaseException:
+            self._drop_pipe()  # what stays in it must never reach another's connection
+            raise
         return moved, b""
+
+    def _drop_pipe(self) -> None:
+        for end in self._pipes.pair:
+            os.close(end)
+        del self._pipes.pair
 
     def _pipe(self) -> tuple[int, int]:
         """Of the thread that asks; empty."""
