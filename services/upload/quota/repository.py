@@ -26,11 +26,16 @@ _LOCK = """
 
 # Read after the lock: a snapshot taken while waiting for it would be old. $1 are uploads, which may be files already;
 # $2 are files. The worker changes accounts too, and row security shows it everybody's: the tenant is always named.
+# Each id and key by itself: as long as a table has no statistics, PostgreSQL would rather read all files of the tenant.
 _KNOWN = """
     SELECT 'held' AS kind, id, size, image_month, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
     UNION ALL
-    SELECT 'file', id, size, NULL, to_jsonb(f) FROM stored_file AS f
-    WHERE tenant_id = $4 AND (id = ANY($1::uuid[]) OR id = ANY($2::uuid[]) OR idempotency_key = ANY($3::text[]))
+    SELECT 'file', f.id, f.size, NULL, to_jsonb(f) FROM unnest($1::uuid[] || $2::uuid[]) AS asked(id),
+        LATERAL (SELECT * FROM stored_file WHERE id = asked.id LIMIT 1) AS f
+    WHERE f.tenant_id = $4
+    UNION ALL
+    SELECT 'file', f.id, f.size, NULL, to_jsonb(f) FROM unnest($3::text[]) AS asked(key),
+        LATERAL (SELECT * FROM stored_file WHERE tenant_id = $4 AND idempotency_key = asked.key LIMIT 1) AS f
 """
 
 _PLACES = """
