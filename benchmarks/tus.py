@@ -107,6 +107,6 @@ async def _small(targets: Mapping[str, Target], folder: Path) -> Row:
         f"{ours / theirs:.2f} × @tus/server",
         "≥ 1 × @tus/server",
         ours >= theirs,
-        f"the best of {ROUNDS} rounds each; raw writes and fsyncs one after the other; {ours / bytes_only:.2f} × the same "
-        f"server when it waits for the bytes alone ({bytes_only:,.0f}) and not for what makes them an upload",
+        f"the best of {ROUNDS} rounds each; raw writes and fsyncs one after the other; {ours / bytes_only:.2f} × the "
+        f"same server when it waits for the bytes alone ({bytes_only:,.0f}) and not for what makes them an upload",
     )

@@ -77,6 +77,8 @@ class Customer:
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any, dict[str, str]]:
         headers = {"stowage-internal": self.token, **options.pop("headers", {})}
+        if isinstance(data := options.get("data"), bytes) and len(data) > 2**20:
+            options["data"] = io.BytesIO(data)  # aiohttp warns of large ones in one piece
         async with self.service.http.request(method, self.service.url + path, headers=headers, **options) as answer:
             body = await answer.read()
             kind = answer.headers.get("content-type", "")
@@ -103,8 +105,7 @@ class Customer:
         body = "".join(parts).encode() + b"Content-Type: text/plain\r\n\r\n" + content + b"\r\n--b--\r\n"
         headers = {"Content-Type": "multipart/form-data; boundary=b", **(headers or {})}
         said = {"X-File-Size": str(len(content))} if say else {}
-        data = io.BytesIO(body) if len(body) > 2**20 else body  # aiohttp warns of large ones in one piece
-        status, answer, _ = await self.call("POST", "/api/storage/upload", data=data, headers={**said, **headers})
+        status, answer, _ = await self.call("POST", "/api/storage/upload", data=body, headers={**said, **headers})
         return status, answer
 
     async def quota(self) -> dict[str, Any]:
