@@ -22,6 +22,7 @@ _TELL = {
     "UPLOAD_URL": "http://127.0.0.1:1",
     "USAGE_URL": "http://127.0.0.1:1",
     "BILLING_URL": "http://127.0.0.1:1",
+    "GATEWAY_URL": "http://127.0.0.1:1",
 }
 
 

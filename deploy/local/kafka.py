@@ -27,6 +27,7 @@ GROUPS = {
     "tenants.v1": ["billing", "upload"],
     "alerts.v1": ["gateway"],
     "billing.v1": ["gateway"],
+    "traffic.v1": ["usage"],
 }
 
 

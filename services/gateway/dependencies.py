@@ -15,6 +15,7 @@ from services.gateway.limits.service import Limits
 from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
 from services.gateway.settings import Settings
+from services.gateway.traffic.service import Traffic
 from shared.clock import Clock
 from shared.db import Database
 from shared.http import CurrentTenant, CurrentUser, ServiceClient
@@ -32,6 +33,7 @@ class GatewayParts:
     access: AccessTokens
     visitors: Visitors
     limits: Limits
+    traffic: Traffic
     hub: Hub
     clients: dict[str, ServiceClient]  # upload, usage, billing
     form_key: bytes

@@ -35,6 +35,7 @@ from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
 from services.gateway.settings import Settings
 from services.gateway.tenants.routes import router as tenants_router
+from services.gateway.traffic.service import Traffic
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
@@ -53,7 +54,7 @@ ROUTERS = [
     forms_router,
     file_forms_router,
 ]
-TENANTS = Stream("tenants.v1")
+STREAMS = [Stream("tenants.v1"), Stream("traffic.v1")]
 
 
 def derived_key(settings: Settings, purpose: str) -> bytes:
@@ -81,6 +82,7 @@ def build_parts(settings: Settings) -> GatewayParts:
         access=access,
         visitors=Visitors(database, access, sessions, clock, secure_cookies=secure),
         limits=Limits(settings),
+        traffic=Traffic(database, clock, settings.traffic_seconds),
         hub=Hub(database, UsageWaiter(clients["usage"]), per_user=settings.streams_per_user),
         clients=clients,
         form_key=derived_key(settings, "forms"),
@@ -104,6 +106,7 @@ def create(settings: Settings) -> ASGIApp:
         visitors=parts.visitors,
         passes=Passes(settings.internal_secret),
         limits=parts.limits,
+        traffic=parts.traffic,
         csrf_key=parts.form_key,
         trust_client_trace=settings.trust_client_trace,
         trusted_proxies=settings.trusted_proxies,
@@ -116,9 +119,12 @@ def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Poo
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with parts.database:
-            listening = asyncio.create_task(parts.hub.run())
+            running = [asyncio.create_task(parts.hub.run()), asyncio.create_task(parts.traffic.run())]
             yield
-            listening.cancel()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await parts.traffic.close()
             parts.hub.close()
             parts.accounts.close()
             for pool in pools.values():
@@ -129,7 +135,7 @@ def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Poo
     app = create_app(
         settings,
         title="Stowage gateway",
-        routers=[*ROUTERS, outbox_router(parts.database, [TENANTS])],
+        routers=[*ROUTERS, outbox_router(parts.database, STREAMS)],
         lifespan=lifespan,
         checks={"database": parts.database.ping},
     )

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from shared.settings import ServiceSettings
 
@@ -50,6 +50,7 @@ class Settings(ServiceSettings):
     progress_seconds: float = 60  # for a service to take or give the next bytes
     client_seconds: float = 30  # for a client's next bytes of a body
     streams_per_user: int = 8  # open event streams
+    traffic_seconds: float = Field(default=5, gt=0)  # from one writing of what was counted to the next
 
     @property
     def origins(self) -> list[str]:

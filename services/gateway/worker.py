@@ -1,4 +1,4 @@
-"""The gateway's worker: publishes `tenants.v1`, turns alerts and payments into notifications, sends mail."""
+"""The gateway's worker: publishes its events, turns alerts and payments into notifications, sends mail."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -7,7 +7,7 @@ from services.gateway.accounts.administrator import ensure_administrator
 from services.gateway.accounts.passwords import Passwords
 from services.gateway.events.hub import CHANNEL
 from services.gateway.identity.passes import ISSUER
-from services.gateway.main import TENANTS
+from services.gateway.main import STREAMS
 from services.gateway.notifications.handlers import NotificationHandlers
 from services.gateway.notifications.mails import Postman
 from services.gateway.sessions.repository import SessionRepository
@@ -46,7 +46,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             fetch=http_gaps({"alerts.v1": usage, "billing.v1": billing}),
             on_committed=tell,
         )
-        relay = Relay(database, [TENANTS], bootstrap=settings.kafka_bootstrap, source="/stowage/gateway")
+        relay = Relay(database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/gateway")
         postman = Postman(database, settings.smtp_url, settings.mail_from, clock)
 
         async def forget_sessions() -> None:
@@ -57,7 +57,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             tasks=[relay.run, consumer.run],
             jobs=[Job("mail", 1.0, postman.send_due), Job("sessions", 3600.0, forget_sessions)],
             checks={"database": database.ping, "consumer": consumer.check},
-            routers=[outbox_router(database, [TENANTS])],
+            routers=[outbox_router(database, STREAMS)],
         )
 
 

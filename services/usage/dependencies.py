@@ -10,6 +10,7 @@ from services.usage.counters.reader import CounterReader
 from services.usage.live.service import LiveUsage
 from services.usage.proof.service import ProofService
 from services.usage.thresholds.alerts import AlertReader
+from services.usage.traffic.service import ProjectReader
 from shared.http import CurrentTenant
 
 
@@ -19,6 +20,7 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    projects: ProjectReader
 
 
 async def _services(request: Request) -> UsageServices:

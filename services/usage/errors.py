@@ -15,6 +15,11 @@ class LedgerUnreachable(DomainError):
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")
 
 
+class ProjectNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("project_not_found", 404, "There is no such project.")
+
+
 class ProofUnsettled(DomainError):
     """The store is never looked at while it is of the same moment as the counters: files come and go too fast."""
 

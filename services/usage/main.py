@@ -21,6 +21,8 @@ from services.usage.settings import Settings
 from services.usage.thresholds import routes as thresholds
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.service import ThresholdService
+from services.usage.traffic import routes as traffic
+from services.usage.traffic.service import ProjectReader
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient, create_app, serve
@@ -34,7 +36,8 @@ def create(settings: Settings) -> FastAPI:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
-    service = CounterService(ThresholdService(), SystemClock())
+    clock = SystemClock()
+    service = CounterService(ThresholdService(), clock)
     entitlements = EntitlementService(database, Billing(billing), service, Wake(database).set)
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
@@ -54,6 +57,7 @@ def create(settings: Settings) -> FastAPI:
         routers=[
             counters.router,
             thresholds.router,
+            traffic.router,
             proof.router,
             live.router,
             outbox_router(database, [Stream("alerts.v1")]),
@@ -62,7 +66,11 @@ def create(settings: Settings) -> FastAPI:
         checks={"database": database.ping},
     )
     app.state.services = UsageServices(
-        reader, AlertReader(database), waiting, ProofService(reader, waiting, UploadLedger(upload))
+        reader,
+        AlertReader(database),
+        waiting,
+        ProofService(reader, waiting, UploadLedger(upload)),
+        ProjectReader(database, clock),
     )
     return app
 

@@ -8,3 +8,4 @@ class Settings(ServiceSettings):
 
     upload_url: str
     billing_url: str
+    gateway_url: str

@@ -9,6 +9,7 @@ from services.usage.live.service import CHANNEL
 from services.usage.settings import Settings
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
+from services.usage.traffic.service import TrafficService
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.http import ServiceClient
@@ -18,7 +19,7 @@ from shared.outbox import Relay, Stream, Wake
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
-TOPICS = {"files.v1": Topic(), "entitlements.v1": Topic(compacted=True)}
+TOPICS = {"files.v1": Topic(), "entitlements.v1": Topic(compacted=True), "traffic.v1": Topic()}
 
 
 @asynccontextmanager
@@ -26,21 +27,28 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     name, clock = settings.service_name, SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
+    gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
     counters = CounterService(ThresholdService(), clock)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
-    handler = UsageHandler(counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set)
+    handler = UsageHandler(
+        counters,
+        TrafficService(clock),
+        clock,
+        changed=lambda tenant: changed.set(str(tenant)),
+        announced=outbox.set,
+    )
     consumer = EventConsumer(
         group=name,
         topics=TOPICS,
         database=database,
         bootstrap=settings.kafka_bootstrap,
         apply=handler.apply,
-        fetch=http_gaps({"files.v1": upload}),
+        fetch=http_gaps({"files.v1": upload, "traffic.v1": gateway}),
         on_committed=handler.on_committed,
     )
     relay = Relay(database, [Stream("alerts.v1")], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}")
     sweep = Sweep(database, counters, clock)
-    async with database, upload:
+    async with database, upload, gateway:
         yield WorkerParts(
             tasks=[consumer.run, relay.run],
             jobs=[Job("sweep", 60, sweep.run_when_due)],

@@ -24,6 +24,7 @@ from shared.events.files import (
 )
 from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
+from shared.events.traffic import TrafficItem, TrafficRecorded
 
 __all__ = [
     "COMPACTED",
@@ -55,6 +56,8 @@ __all__ = [
     "ThresholdCleared",
     "ThresholdCrossed",
     "ThresholdEvent",
+    "TrafficItem",
+    "TrafficRecorded",
     "UnknownEventType",
     "decode",
 ]

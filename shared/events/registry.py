@@ -6,6 +6,7 @@ from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFai
 from shared.events.entitlements import EntitlementsChanged
 from shared.events.files import FileDeleted, FileMoved, FileReplaced, FileRestored, FileStored, FileTrashed
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
+from shared.events.traffic import TrafficRecorded
 
 _ALL: tuple[type[Event], ...] = (
     FileStored,
@@ -24,6 +25,7 @@ _ALL: tuple[type[Event], ...] = (
     PaymentCancelled,
     ThresholdCrossed,
     ThresholdCleared,
+    TrafficRecorded,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

@@ -12,6 +12,8 @@ from shared.http.dependencies import (
     member_of_tenant,
 )
 from shared.http.large import DRAIN, Arrived, Drain, Take
+from shared.http.outlet import OUTLET, Outlet
+from shared.http.owner import Owner, owner_headers, owner_of
 from shared.http.paging import Page, PageRequest, Paging, decode_cursor, encode_cursor, read_position
 from shared.http.problems import Problem, problem_response
 from shared.http.server import serve
@@ -20,6 +22,7 @@ from shared.http.stopping import Stopping, stopping_of, unless
 
 __all__ = [
     "DRAIN",
+    "OUTLET",
     "UNLIMITED_BODY",
     "AdminOnly",
     "Arrived",
@@ -29,6 +32,8 @@ __all__ = [
     "CurrentTenant",
     "CurrentUser",
     "Drain",
+    "Outlet",
+    "Owner",
     "Page",
     "PageRequest",
     "Paging",
@@ -43,6 +48,8 @@ __all__ = [
     "decode_cursor",
     "encode_cursor",
     "member_of_tenant",
+    "owner_headers",
+    "owner_of",
     "problem_response",
     "read_position",
     "serve",

@@ -18,6 +18,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.http.large import DRAIN, LARGE, LEAST, READY, LargeBody, Take
+from shared.http.outlet import OUTLET
 from shared.settings import ServiceSettings
 
 HEADER_DEADLINE = 10.0  # seconds from a connection, or a request's first byte, to a whole head
@@ -89,6 +90,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     _in_head = True
     _began = True
     _large: LargeBody | None = None  # while it has this one's place
+    lost = False
+    _left = 0  # bytes that waited when it was lost
     _coming = 0  # bytes of a body the parser has not seen; 0 where nobody said how many there are
 
     def connection_made(self, transport: Any) -> None:
@@ -118,7 +121,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.pipeline:
             self._coming = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
-            extensions: dict[str, Any] = {READY: self.cycle.message_event.is_set}
+            extensions: dict[str, Any] = {READY: self.cycle.message_event.is_set, OUTLET: self}
             if self._coming >= LARGE:
                 extensions[DRAIN] = functools.partial(self._drain, self.cycle)
             self.scope["extensions"] = extensions
@@ -132,6 +135,10 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._coming = 0
         super().on_message_complete()
+
+    @property
+    def unsent(self) -> int:
+        return self._left if self.lost else int(self.transport.get_write_buffer_size())
 
     # What LargeBody calls
 
@@ -163,6 +170,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             raise
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost, self._left = True, self.transport.get_write_buffer_size()
         self._large = None
         self._forget_deadline()
         super().connection_lost(exc)

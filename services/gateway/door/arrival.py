@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.identity.visitors import Visitor
 from services.gateway.proxy.headers import Headers
-from shared.http import DRAIN, Drain
+from services.gateway.traffic.meter import Meter
 from shared.security import Principal
 
 
@@ -22,15 +22,11 @@ class Arrival:
     address: str
     visitor: Visitor
     principal: Principal
+    meter: Meter
 
     @property
     def method(self) -> str:
         return str(self.scope["method"])
-
-    @property
-    def drain(self) -> Drain | None:
-        found: Drain | None = self.scope.get("extensions", {}).get(DRAIN)
-        return found
 
     @property
     def path(self) -> str:

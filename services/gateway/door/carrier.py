@@ -38,7 +38,7 @@ class Carrier:
             if (password := _password(arrival)) is not None:
                 own[b"authorization"] = password
             try:
-                request = Request(arrival.method, target, arrival.headers, arrival.length, own)
+                request = Request(arrival.method, target, arrival.headers, arrival.length, own, arrival.meter.hear)
                 status = await _forward(self._forwarders[service], request, arrival)
             except DomainError as error:
                 error.extras["trace_id"] = f"{current.get_span_context().trace_id:032x}"
@@ -57,7 +57,7 @@ def _password(arrival: Arrival) -> bytes | None:
 
 async def _forward(forwarder: Forwarder, request: Request, arrival: Arrival) -> int:
     try:
-        return await forwarder.forward(request, arrival.receive, arrival.send, arrival.drain)
+        return await forwarder.forward(request, arrival.receive, arrival.send, arrival.meter.drain)
     except UpstreamTimeout as error:
         raise ServiceTimeout from error
     except UpstreamUnreachable as error:

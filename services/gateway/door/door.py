@@ -25,6 +25,8 @@ from services.gateway.proxy.errors import ClientGone
 from services.gateway.proxy.forward import AnswerCutOff, Forwarder
 from services.gateway.proxy.headers import MalformedRequest, body_length, check_path, without_spoofed
 from services.gateway.proxy.routing import is_open, service_of, sets_no_headers
+from services.gateway.traffic.meter import Meter
+from services.gateway.traffic.service import Traffic
 from shared.errors import DomainError
 from shared.security.internal import HEADER
 
@@ -45,6 +47,7 @@ class Door:
         visitors: Visitors,
         passes: Passes,
         limits: Limits,
+        traffic: Traffic,
         csrf_key: bytes,
         trust_client_trace: bool,
         trusted_proxies: int,
@@ -55,6 +58,7 @@ class Door:
         self._visitors = visitors
         self._passes = passes
         self._limits = limits
+        self._traffic = traffic
         self._csrf_key = csrf_key
         self._trust_trace = trust_client_trace
         self._proxies = trusted_proxies
@@ -64,18 +68,22 @@ class Door:
         if scope["type"] != "http" or scope["path"] in _ALIVE:
             await self._app(scope, receive, send)
             return
+        meter = self._traffic.begin(scope, receive, send)
         try:
-            await self._admit(scope, receive, send)
+            await self._admit(scope, meter)
         except DomainError as error:
-            await answer_problem(error, scope, receive, send)
+            await answer_problem(error, scope, meter.receive, meter.send)
         except AnswerCutOff as cut:
             # Returning without the rest makes the server break the connection off: the one true signal left.
             log.warning("%s %s was cut off by its service (%s)", scope["method"], scope["path"], cut)
         except ClientGone:
             log.info("%s %s: the client left", scope["method"], scope["path"])
+        finally:
+            self._traffic.end(meter)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, meter: Meter) -> None:
         headers = scope["headers"]
+        send: Send = meter.send
         try:
             length = body_length(headers)
             check_path(scope["path"])
@@ -86,14 +94,15 @@ class Door:
             headers = [pair for pair in headers if pair[0] not in _TRACE]
         if scope["path"].startswith("/internal/"):
             # Other services, with their own signed token; the routes behind refuse everybody else.
-            await self._app({**scope, "headers": headers}, receive, send)
+            await self._app({**scope, "headers": headers}, meter.receive, send)
             return
         self._limits.address(address)
         visitor = await self._recognise(scope)
         if visitor.cookies:
             send = _with_cookies(send, visitor.cookies)
         principal = principal_of(visitor, find(headers, b"x-tenant"))
-        arrival = Arrival(scope, receive, send, headers, length, address, visitor, principal)
+        meter.tenant = principal.tenant_id
+        arrival = Arrival(scope, meter.receive, send, headers, length, address, visitor, principal, meter)
         if principal.tenant_id is not None:
             self._limits.tenant(principal.tenant_id)
         self._check_form(arrival)

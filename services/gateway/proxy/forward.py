@@ -10,7 +10,7 @@ from starlette.types import Receive, Send
 
 from services.gateway.proxy.connection import Connection, Head
 from services.gateway.proxy.errors import ClientGone, ClientTooSlow, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from services.gateway.proxy.headers import relayed, request_head
+from services.gateway.proxy.headers import Headers, relayed, request_head
 from services.gateway.proxy.pool import Pool
 from services.gateway.proxy.splice import MOST, POSSIBLE, Splicer
 from shared.http import Drain
@@ -29,13 +29,16 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes upstream; `length` in bytes, None for chunked. `own` headers replace whatever the client claimed."""
+    """What goes upstream; `length` in bytes, None for chunked. `own` headers replace whatever the client claimed;
+    `heard` is told the answer's as the service gave them, before the client sees less.
+    """
 
     method: str
     target: bytes
     headers: Iterable[tuple[bytes, bytes]]
     length: int | None
     own: Mapping[bytes, bytes]
+    heard: Callable[[Headers], object]
 
 
 class Forwarder:
@@ -57,7 +60,7 @@ class Forwarder:
         try:
             if expect and not await connection.may_send(self._deadlines.answer):
                 # A refusal before the first byte of the body: the client's is never asked for.
-                status = await self._relay(connection, await connection.head(0), send, body_sent=False)
+                status = await self._relay(request, connection, await connection.head(0), send, body_sent=False)
             else:
                 status = await self._exchange(connection, request, receive, send, drain)
         except BaseException:
@@ -94,7 +97,7 @@ class Forwarder:
             if not body.sent:
                 # The service has decided without the rest of the body; nobody reads it any more.
                 await _cancel(pump)
-            return await self._relay(connection, head, send, body_sent=body.sent)
+            return await self._relay(request, connection, head, send, body_sent=body.sent)
         except UpstreamError:
             if pump.done() and not pump.cancelled() and (error := pump.exception()) is not None:
                 raise error from None  # why the connection is gone
@@ -114,7 +117,8 @@ class Forwarder:
                 if patience <= 0:
                     raise
 
-    async def _relay(self, connection: Connection, head: Head, send: Send, *, body_sent: bool) -> int:
+    async def _relay(self, request: Request, connection: Connection, head: Head, send: Send, *, body_sent: bool) -> int:
+        request.heard(head.headers)
         headers = relayed(head.headers)
         await send({"type": "http.response.start", "status": head.status, "headers": headers})
         while True:

@@ -27,8 +27,9 @@ class Receiver:
 
     async def receive(
         self, tenant: UUID, upload_id: UUID, size: int, length: int | None, body: AsyncIterator[bytes]
-    ) -> str:
-        """The sha256, in hex. What is sent again takes the place of what came before, until the upload is completed.
+    ) -> tuple[str, UUID | None]:
+        """The sha256, in hex, and the file's project. What is sent again takes the place of what came before, until the
+        upload is completed.
 
         Raises SizeMismatch, DirectUploadEnded, ClientGone, StoreUnavailable, StoreFull; then nothing is kept.
         """
@@ -49,7 +50,7 @@ class Receiver:
             await asyncio.shield(asyncio.ensure_future(writer.abort()))
             raise
         await self._locations[upload.location].delete(before)
-        return digest.sha256
+        return digest.sha256, upload.placement.project_id
 
     async def _write(self, writer: BlobWriter, upload: DirectUpload, size: int, body: AsyncIterator[bytes]) -> int:
         received, told = 0, asyncio.get_running_loop().time()

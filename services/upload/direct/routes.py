@@ -26,7 +26,7 @@ from services.upload.files.schemas import UploadOut
 from services.upload.intake.acceptance import Sender
 from services.upload.quota.schemas import QuotaOut
 from shared.errors import DomainError
-from shared.http import UNLIMITED_BODY, Body, ClientGone, CurrentTenant, problem_response
+from shared.http import UNLIMITED_BODY, Body, ClientGone, CurrentTenant, owner_headers, problem_response
 
 router = APIRouter(prefix="/api/storage", tags=["direct"])
 
@@ -102,13 +102,14 @@ async def put_direct(
     services.direct.local.check(tenant, upload_id, size, expires, sig)
     body = Body(request, idle=services.idle_seconds)
     try:
-        digest = await services.direct.receiver.receive(tenant, upload_id, size, _length(request), body)
+        digest, project = await services.direct.receiver.receive(tenant, upload_id, size, _length(request), body)
     except ClientGone:
         return problem_response(400, "incomplete_body", "The body ended early.", headers={"connection": "close"})
     except DomainError as error:
         # The rest of the body is not wanted, so neither is the connection.
-        return problem_response(error.status, error.code, error.detail, headers={"connection": "close"}, **error.extras)
-    return Response(status_code=204, headers={"etag": f'"{digest}"'})
+        headers = {"connection": "close", **owner_headers(tenant, None)}
+        return problem_response(error.status, error.code, error.detail, headers=headers, **error.extras)
+    return Response(status_code=204, headers={"etag": f'"{digest}"', **owner_headers(tenant, project)})
 
 
 async def uploaded(services: Services, file: StoredFile) -> UploadOut:

@@ -13,7 +13,7 @@ from services.upload.files.models import StoredFile
 from services.upload.files.ranges import Span, Unsatisfiable, Validators, requested_spans
 from services.upload.files.rules import disposition, shown_type
 from services.upload.files.service import BytesGone, FileService
-from shared.http import Problem
+from shared.http import Problem, owner_headers
 
 # What was uploaded may be a page with scripts: it is a download, and nothing runs in it.
 _POLICY = "sandbox; default-src 'none'"
@@ -145,6 +145,7 @@ def _headers(file: StoredFile, known: Validators, media_type: str, *, inline: bo
         "content-security-policy": policy,
         "cross-origin-resource-policy": "cross-origin" if shared else "same-origin",
         "x-content-type-options": "nosniff",
+        **owner_headers(file.tenant_id, file.project_id),
     }
 
 

@@ -22,6 +22,7 @@ from shared.http import (
     Page,
     Paging,
     encode_cursor,
+    owner_headers,
     problem_response,
 )
 
@@ -121,6 +122,7 @@ async def get_thumbnail(
         "cache-control": "private, max-age=3600",
         "content-security-policy": "sandbox; default-src 'none'",
         "x-content-type-options": "nosniff",
+        **owner_headers(tenant, file.project_id),
     }
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -135,5 +137,6 @@ async def _created(services: Services, tenant: UUID, result: StoredImage | UUID)
         row = await services.files.get(tenant, result)
         allowance = await services.image_quota.allowance(tenant)
         headers = {"idempotent-replayed": "true", "connection": "close"}
+    headers |= owner_headers(tenant, row.project_id)
     link = services.links.make(tenant, row.id, HOURS * 3600)
     return JSONResponse(ImageUploadOut.of(row, link.url, allowance).model_dump(mode="json"), 201, headers)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from email.utils import format_datetime
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -11,7 +12,7 @@ from services.upload.resumable.errors import VersionUnsupported, WrongOffset
 from services.upload.resumable.progress import Progress
 from services.upload.resumable.rules import VERSION
 from shared.errors import DomainError
-from shared.http import ClientGone, problem_response
+from shared.http import ClientGone, owner_headers, problem_response
 
 SKIMMED = 16 * 1024 * 1024  # bytes of an unwanted body that are read away rather than the connection closed
 
@@ -55,9 +56,10 @@ def _refusal(error: DomainError, asked: Mapping[str, str]) -> Response:
     return problem_response(error.status, error.code, error.detail, headers=headers, **error.extras)
 
 
-def headers_of(progress: Progress) -> dict[str, str]:
+def headers_of(tenant: UUID, progress: Progress) -> dict[str, str]:
     """What is told after every step. The file's id has a header of its own, for clients that look for it."""
     headers = {"upload-offset": str(progress.offset), "cache-control": "no-store"}
+    headers |= owner_headers(tenant, progress.project)
     if progress.expires_at is not None:
         headers["upload-expires"] = format_datetime(progress.expires_at, usegmt=True)
     if progress.file is not None:
@@ -65,9 +67,9 @@ def headers_of(progress: Progress) -> dict[str, str]:
     return headers
 
 
-def headers_of_all(progress: Progress) -> dict[str, str]:
+def headers_of_all(tenant: UUID, progress: Progress) -> dict[str, str]:
     """What is told when asked for."""
-    headers = headers_of(progress)
+    headers = headers_of(tenant, progress)
     if progress.length is None:
         headers["upload-defer-length"] = "1"
     else:

@@ -42,14 +42,14 @@ async def create_upload(
         body = Body(request, idle=services.idle_seconds)
         made = await services.resumable.creation.create(sender, creation, body, stopping)
     address = f"{services.resumable.base_url}{PATH}/{made.id}"
-    return Response(status_code=201, headers={"location": address, **headers_of(made)})
+    return Response(status_code=201, headers={"location": address, **headers_of(tenant, made)})
 
 
 @router.head("/{upload_id}", include_in_schema=False)
 async def get_progress(upload_id: UUID, tenant: Tenant, services: Services, stopping: Stopping) -> Response:
     """How many bytes are safe."""
     progress = await services.resumable.uploads.progress(tenant, upload_id, stopping)
-    return Response(status_code=200, headers=headers_of_all(progress))
+    return Response(status_code=200, headers=headers_of_all(tenant, progress))
 
 
 @router.patch("/{upload_id}", status_code=204, response_class=Response, max_body_size=UNLIMITED_BODY)
@@ -60,7 +60,7 @@ async def append_bytes(
     piece = Piece.read(request.headers)
     body = Body(request, idle=services.idle_seconds)
     progress = await services.resumable.uploads.append(tenant, upload_id, piece, body, stopping)
-    return Response(status_code=204, headers=headers_of(progress))
+    return Response(status_code=204, headers=headers_of(tenant, progress))
 
 
 @router.delete("/{upload_id}", status_code=204, response_class=Response)

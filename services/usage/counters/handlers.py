@@ -8,7 +8,9 @@ from prometheus_client import Counter, Gauge
 
 from services.usage.counters.rules import Change
 from services.usage.counters.service import CounterService
+from services.usage.traffic.service import TrafficService
 from shared.clock import Clock
+from shared.events import TrafficRecorded
 from shared.kafka import Record
 
 EVENTS = Counter("stowage_usage_events_total", "Events applied to counters", ["type"])
@@ -22,19 +24,25 @@ class UsageHandler:
     def __init__(
         self,
         counters: CounterService,
+        traffic: TrafficService,
         clock: Clock,
         *,
         changed: Callable[[UUID], object],
         announced: Callable[[], object],
     ) -> None:
         self._counters = counters
+        self._traffic = traffic
         self._clock = clock
         self._changed = changed  # tells the HTTP processes which tenant moved
         self._announced = announced  # tells the relay that there is something to publish
         self._changes: dict[tuple[UUID, int, int], Change] = {}
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
-        for change in await self._counters.apply(connection, records):
+        traffic = [record for record in records if record.topic == TrafficRecorded.topic]
+        if traffic:
+            await self._traffic.apply(connection, traffic)
+            records = [record for record in records if record.topic != TrafficRecorded.topic]
+        for change in await self._counters.apply(connection, records) if records else ():
             # By what it led to: a batch tried twice is counted once.
             self._changes[change.after.tenant_id, change.after.position, change.after.terms.version] = change
 

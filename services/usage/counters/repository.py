@@ -7,6 +7,7 @@ from services.usage.counters.rules import Change, State
 from services.usage.counters.snapshot import Snapshot
 from services.usage.counters.tally import Amount
 from services.usage.entitlements.rules import Terms
+from services.usage.months import timezone_of
 from services.usage.thresholds.rules import Arm
 
 _CREATE = """
@@ -64,7 +65,13 @@ _SNAPSHOT = """
             FROM usage_breakdown AS b WHERE b.tenant_id = u.tenant_id AND b.file_count > 0) AS breakdown,
            (SELECT coalesce(
                 jsonb_object_agg(t.percent, jsonb_build_object('armed', t.armed, 'reached', t.reached)), '{}')
-            FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms
+            FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms,
+           (SELECT jsonb_build_object('year', m.year, 'month', m.month, 'bytes_in', coalesce(sum(p.traffic_in), 0),
+                       'bytes_out', coalesce(sum(p.traffic_out), 0), 'requests', coalesce(sum(p.requests), 0))
+            FROM (SELECT extract(year FROM statement_timestamp() AT TIME ZONE $2)::int AS year,
+                         extract(month FROM statement_timestamp() AT TIME ZONE $2)::int AS month) AS m
+            LEFT JOIN project_usage AS p ON (p.tenant_id, p.year, p.month) = (u.tenant_id, m.year, m.month)
+            GROUP BY m.year, m.month) AS traffic
     FROM tenant_usage AS u WHERE u.tenant_id = $1
 """
 
@@ -113,7 +120,8 @@ class CounterRepository:
         )
 
     async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
-        row = await self._connection.fetchrow(_SNAPSHOT, tenant)
+        zone = (await timezone_of(self._connection, [tenant]))[tenant]
+        row = await self._connection.fetchrow(_SNAPSHOT, tenant, zone.key)
         return None if row is None else Snapshot.model_validate(dict(row))
 
 

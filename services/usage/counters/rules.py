@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
-from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, Tally
+from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
 from services.usage.thresholds.rules import Arms, Passing, band, judge
 from shared.events import EntitlementsChanged, Event, FileReplaced
@@ -40,15 +40,16 @@ class Change:
     after: State
     deltas: dict[Kind, Delta] = field(default_factory=dict)
     passed: list[Passed] = field(default_factory=list)
+    projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
 
 
-def fold(before: State, entries: Iterable[Entry]) -> Change:
+def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
     """Walks one tenant's entries in order, so that a threshold passed and left again inside a batch is seen too.
 
-    Entries at or below the position are repeats and change nothing.
+    Entries at or below the position are repeats and change nothing. Projects' months are those of `zone`.
     """
     position, judgement = before.position, _Judgement(before)
-    tally = Tally(before.bytes, before.files, before.trashed, before.versions)
+    tally = Tally(before.bytes, before.files, before.trashed, before.versions, zone)
     for entry in entries:
         event = entry.event
         kind = type(event)
@@ -70,7 +71,7 @@ def fold(before: State, entries: Iterable[Entry]) -> Change:
         judgement.terms,
         judgement.arms,
     )
-    return Change(before, after, tally.deltas, judgement.passed)
+    return Change(before, after, tally.deltas, judgement.passed, tally.projects)
 
 
 def _is_half(event: Event | None) -> bool:

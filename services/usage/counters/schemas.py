@@ -5,7 +5,8 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from services.usage.counters.rules import percentage, share
-from services.usage.counters.snapshot import Part, Snapshot
+from services.usage.counters.snapshot import MonthTraffic, Part, Snapshot
+from services.usage.months import Month
 from services.usage.thresholds.rules import PERCENTS
 from shared.sizes import format_bytes
 
@@ -44,6 +45,26 @@ class PartOut(BaseModel):
         return cls(**part.model_dump(), percentage=share(part.total_size, total))
 
 
+class TrafficOut(BaseModel):
+    """Of the month that runs: `bytes` is both directions together."""
+
+    month: str
+    bytes_in: int
+    bytes_out: int
+    bytes: int
+    requests: int
+
+    @classmethod
+    def of(cls, traffic: MonthTraffic) -> Self:
+        return cls(
+            month=str(Month(traffic.year, traffic.month)),
+            bytes_in=traffic.bytes_in,
+            bytes_out=traffic.bytes_out,
+            bytes=traffic.bytes_in + traffic.bytes_out,
+            requests=traffic.requests,
+        )
+
+
 class ThresholdOut(BaseModel):
     percent: int
     state: Literal["armed", "reached"]
@@ -62,6 +83,7 @@ class SummaryOut(BaseModel):
     storage: StorageOut
     breakdown: list[PartOut]
     thresholds: list[ThresholdOut]
+    traffic: TrafficOut
 
     @classmethod
     def of(cls, usage: Snapshot) -> Self:
@@ -76,6 +98,7 @@ class SummaryOut(BaseModel):
             storage=_storage(usage),
             breakdown=[PartOut.of(part, usage.bytes) for part in usage.breakdown],
             thresholds=thresholds_of(usage),
+            traffic=TrafficOut.of(usage.traffic),
         )
 
 

@@ -5,8 +5,11 @@ from uuid import UUID
 
 from services.usage.counters.repository import CounterRepository
 from services.usage.counters.rules import Change, fold, grant, review
+from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
+from services.usage.months import timezone_of
 from services.usage.thresholds.service import ThresholdService
+from services.usage.traffic.repository import ProjectRepository
 from shared.clock import Clock
 from shared.kafka import Record
 
@@ -24,8 +27,9 @@ class CounterService:
         for record in records:
             entries[record.tenant_id].append(record)
         counters, now = CounterRepository(connection), self._clock.now()
-        held = await counters.lock(entries, now)
-        return await self._keep(connection, [fold(held[tenant], mine) for tenant, mine in entries.items()])
+        held, zones = await counters.lock(entries, now), await timezone_of(connection, entries)
+        changes = [fold(held[tenant], mine, zones[tenant]) for tenant, mine in entries.items()]
+        return await self._keep(connection, changes)
 
     async def grant(self, connection: Any, tenant: UUID, terms: Terms, traceparent: str | None) -> list[Change]:
         """Stores what billing answered, unless something newer is known, and judges the usage by it."""
@@ -43,5 +47,13 @@ class CounterService:
         kept = [change for change in changes if change.after != change.before]
         if kept:
             await CounterRepository(connection).save(kept, self._clock.now())
+            projects = {
+                (change.after.tenant_id, month, project): amount
+                for change in kept
+                for (project, month), amount in change.projects.items()
+                if amount != NOTHING
+            }
+            if projects:
+                await ProjectRepository(connection).add_storage(projects, self._clock.now())
             await self._thresholds.note(connection, [change for change in kept if change.passed])
         return kept

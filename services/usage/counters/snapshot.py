@@ -19,6 +19,18 @@ class Part(BaseModel):
     last_updated: datetime
 
 
+class MonthTraffic(BaseModel):
+    """Of all projects, in the tenant's month; bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    year: int
+    month: int
+    bytes_in: int
+    bytes_out: int
+    requests: int
+
+
 class Snapshot(BaseModel):
     """A tenant's usage at one moment: total, parts and thresholds are of the same `position`."""
 
@@ -39,6 +51,7 @@ class Snapshot(BaseModel):
     as_of: datetime
     breakdown: list[Part]
     arms: dict[int, Arm]
+    traffic: MonthTraffic
 
     @property
     def terms(self) -> Terms:

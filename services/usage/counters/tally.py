@@ -1,9 +1,11 @@
 """What each file event does to a tenant's counters. Pure."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Protocol
+from uuid import UUID
 
+from services.usage.months import Month
 from shared.events import (
     Event,
     FileBefore,
@@ -17,6 +19,7 @@ from shared.events import (
 )
 
 Kind = tuple[str, str]  # file type, category
+ProjectMonth = tuple[UUID, Month]
 FILE_EVENTS = frozenset({FileStored, FileReplaced, FileMoved, FileTrashed, FileRestored, FileDeleted})
 
 
@@ -56,13 +59,17 @@ class Delta:
 
 @dataclass(slots=True)
 class Tally:
-    """Walks along: `trashed` and `versions` are parts of `bytes` and `files`, and so are the sums over all kinds."""
+    """Walks along: `trashed` and `versions` are parts of `bytes` and `files`, and so are the sums over all kinds.
+    `projects` have what came and went in each month of `zone`.
+    """
 
     bytes: int
     files: int
     trashed: Amount
     versions: Amount
+    zone: tzinfo
     deltas: dict[Kind, Delta] = field(default_factory=dict)
+    projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
 
     def take(self, event: FileEvent, entry: Entry) -> datetime:
         """Counts one event; returns when it happened."""
@@ -118,3 +125,6 @@ class Tally:
             delta.files += sign
             delta.bytes += size
             delta.at = at
+        if file.project_id is not None and file.project_id.int:
+            key = file.project_id, Month.of(at, self.zone)
+            self.projects[key] = self.projects.get(key, NOTHING).plus(size, sign)

@@ -66,6 +66,7 @@ async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[A
             internal_secret=SECRET,
             upload_url=address,
             billing_url=address,
+            gateway_url=address,
         )
         server = server_for(create(settings), settings)
         serving = asyncio.create_task(server.serve())

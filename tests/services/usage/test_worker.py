@@ -99,6 +99,7 @@ async def running(usage_db: ServiceDatabase, own_broker: EmbeddedBroker) -> Asyn
             internal_secret="0" * 32,
             upload_url=address,
             billing_url=address,
+            gateway_url=address,
         )
         async with (
             build(settings) as parts,

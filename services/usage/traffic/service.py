@@ -1,0 +1,67 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.usage.errors import ProjectNotFound
+from services.usage.months import Month, timezone_of
+from services.usage.traffic.repository import ProjectRepository
+from services.usage.traffic.rules import fold, parts, total
+from services.usage.traffic.snapshot import NONE, ProjectMonth
+from shared.clock import Clock
+from shared.db import Database
+from shared.events import TrafficRecorded
+from shared.kafka import Record
+
+
+class TrafficService:
+    """Adds up what gateways have counted, in the caller's transaction."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def apply(self, connection: Any, records: Sequence[Record]) -> None:
+        """New records only: what is added twice is counted twice."""
+        events = [record.event for record in records if isinstance(record.event, TrafficRecorded)]
+        if events:
+            sums = fold(events, await timezone_of(connection, {event.tenant_id for event in events}))
+            await ProjectRepository(connection).add_traffic(sums, self._clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectList:
+    """`items` sum to `total`."""
+
+    month: Month
+    items: list[ProjectMonth]
+    total: ProjectMonth
+    as_of: datetime
+
+
+class ProjectReader:
+    """Months of projects. `month` None is the one that runs, where the tenant is."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def list_all(self, tenant: UUID, month: Month | None) -> ProjectList:
+        async with self._database.transaction(tenant) as connection:
+            return await self._list(connection, tenant, month)
+
+    async def get(self, tenant: UUID, project: UUID, month: Month | None) -> ProjectMonth:
+        """Raises ProjectNotFound for one that never had a file or traffic, whoever's it is."""
+        async with self._database.transaction(tenant) as connection:
+            if project == NONE or not await ProjectRepository(connection).knows(tenant, project):
+                raise ProjectNotFound
+            listed = await self._list(connection, tenant, month)
+        found = next((part for part in listed.items if part.project_id == project), None)
+        return found or ProjectMonth(project_id=project, year=listed.month.year, month=listed.month.month)
+
+    async def _list(self, connection: Any, tenant: UUID, asked: Month | None) -> ProjectList:
+        zone = (await timezone_of(connection, [tenant]))[tenant]
+        month = asked or Month.of(self._clock.now(), zone)
+        found = await ProjectRepository(connection).find(tenant, month)
+        items = parts(found, month, current=month == Month.of(self._clock.now(), zone))
+        return ProjectList(month, items, total(items, month), found.as_of)

@@ -1,0 +1,33 @@
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel
+
+NONE = UUID(int=0)  # in place of a project: the tenant's files and requests that belong to none
+
+
+class ProjectMonth(BaseModel):
+    """Bytes; without times it has no row: the project has had no traffic and no change in the month."""
+
+    project_id: UUID
+    year: int
+    month: int
+    traffic_in: int = 0
+    traffic_out: int = 0
+    requests: int = 0
+    storage_bytes: int = 0
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def traffic(self) -> int:
+        return self.traffic_in + self.traffic_out
+
+
+class Projects(BaseModel):
+    """All of one moment: a month's rows, what each project holds now, and what the tenant has stored."""
+
+    months: list[ProjectMonth]
+    held: dict[UUID, int]
+    stored: int
+    as_of: datetime

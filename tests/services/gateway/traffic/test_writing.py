@@ -1,0 +1,149 @@
+"""Sums become events, and are written once whatever the database answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message
+
+from services.gateway.traffic import service
+from services.gateway.traffic.meter import Meter
+from services.gateway.traffic.rules import Key, Sum, events_of
+from services.gateway.traffic.service import Traffic
+from shared.clock import FixedClock
+from shared.db import Database
+from shared.events.traffic import ITEMS
+from shared.http import OUTLET
+from tests.fixtures.postgres import ServiceDatabase, query
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SOME = st.integers(1, 3).map(lambda n: UUID(int=n))
+KEYS = st.tuples(SOME, st.none() | st.integers(1, 500).map(lambda n: UUID(int=n)))
+SUMS = st.dictionaries(KEYS, st.builds(Sum, st.integers(0, 2**50), st.integers(0, 2**50), st.integers(0, 9)), max_size=30)
+
+
+class Trouble(Database):
+    """Loses its connection `before` the commit, or `after` it."""
+
+    when: str | None = None
+
+    @asynccontextmanager
+    async def transaction(self, tenant: UUID | None = None) -> AsyncIterator[Any]:
+        when, self.when = self.when, None
+        async with super().transaction(tenant) as connection:
+            yield connection
+            if when == "before":
+                raise ConnectionResetError
+        if when == "after":
+            raise ConnectionResetError
+
+
+class Wire:
+    """A connection to a client: `unsent` bytes have not left."""
+
+    lost = False
+    unsent = 0
+
+    def meter(self, tenant: UUID | None, method: str = "GET") -> Meter:
+        meter = Meter({"method": method, "extensions": {OUTLET: self}}, _nothing, _nowhere)
+        meter.tenant = tenant
+        return meter
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _nowhere(_message: Message) -> None:
+    return
+
+
+def body(size: int) -> Message:
+    return {"type": "http.response.body", "body": bytes(size), "more_body": True}
+
+
+@given(sums=SUMS)
+def test_events_hold_every_sum_once(sums: dict[Key, Sum]) -> None:
+    events = events_of(sums, NOON, NOON + timedelta(seconds=5))
+    found = {
+        (event.tenant_id, item.project_id): Sum(item.bytes_in, item.bytes_out, item.requests)
+        for event in events
+        for item in event.items
+    }
+    assert found == sums
+    assert sum(len(event.items) for event in events) == len(sums)
+    assert [event.tenant_id for event in events] == sorted({tenant for tenant, _ in sums})
+
+
+def test_an_event_stays_small() -> None:
+    tenant = uuid4()
+    events = events_of({(tenant, uuid4()): Sum(1, 1, 1) for _ in range(2 * ITEMS + 1)}, NOON, NOON)
+    assert [len(event.items) for event in events] == [ITEMS, ITEMS, 1]
+
+
+async def test_what_waits_in_the_process_is_not_sent() -> None:
+    wire = Wire()
+    meter = wire.meter(uuid4())
+    await meter.send(body(1000))
+    wire.unsent = 300
+    assert meter.take(ended=False) == (0, 700)
+    wire.unsent = 400  # more than was known: never taken back
+    assert meter.take(ended=False) == (0, 0)
+    wire.unsent = 100
+    assert meter.take(ended=False) == (0, 200)
+    wire.lost = True
+    await meter.send(body(5000))  # nobody is there
+    assert meter.take(ended=True) == (0, 0)
+
+
+async def test_the_end_of_an_answer_is_on_its_way() -> None:
+    wire = Wire()
+    meter = wire.meter(uuid4())
+    await meter.send(body(1000))
+    wire.unsent = 300
+    assert meter.take(ended=True) == (0, 1000)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_commit_of_which_nobody_heard(gateway_db: ServiceDatabase, when: str) -> None:
+    tenants = [uuid4() for _ in range(3)]
+    async with Trouble(gateway_db.app) as database:
+        traffic = Traffic(database, FixedClock(NOON), 3600)
+        for size in (10, 20):
+            for tenant in tenants:
+                meter = traffic.begin({"method": "GET"}, _nothing, _nowhere)
+                meter.tenant = tenant
+                await meter.send(body(size))
+                traffic.end(meter)
+            database.when = when
+            with pytest.raises(ConnectionResetError):
+                await traffic.flush()
+        await traffic.flush()
+        await traffic.flush()
+        await traffic.flush()
+    rows = await query(gateway_db.superuser, "SELECT tenant_id, seq, body FROM outbox_event ORDER BY tenant_id, seq")
+    assert [(row["tenant_id"], row["seq"]) for row in rows] == [(t, seq) for t in sorted(tenants) for seq in (1, 2)]
+    assert [orjson.loads(row["body"])["items"][0]["bytes_out"] for row in rows] == [10, 20] * 3
+
+
+async def test_projects_without_end_are_none(gateway_db: ServiceDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOST", 5)
+    tenant = uuid4()
+    async with Database(gateway_db.app) as database:
+        traffic = Traffic(database, FixedClock(NOON), 3600)
+        for _ in range(20):
+            meter = Wire().meter(tenant)
+            meter.project = uuid4()
+            await meter.send(body(1))
+            traffic.end(meter)
+        await traffic.close()
+    [row] = await query(gateway_db.superuser, "SELECT body FROM outbox_event")
+    items = orjson.loads(row["body"])["items"]
+    assert sorted(item["bytes_out"] for item in items) == [1, 1, 1, 1, 1, 15]
+    assert [item["project_id"] for item in items if item["bytes_out"] == 15] == [None]
