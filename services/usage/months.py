@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-_TEXT = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_TEXT = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _UTC = ZoneInfo("UTC")
 
 

@@ -66,6 +66,7 @@ OWN = {
     "/api/usage/alerts",
     "/api/usage/thresholds",
     "/api/usage/proof",
+    "/api/usage/projects",
     "/api/notifications",
     "/api/events",
     "/.well-known/jwks.json",
@@ -114,6 +115,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "link_id": link["id"],
         "version_id": versions[0]["version_id"],
         "file_id": made["file_id"],
+        "project_id": await _project(victim),
         "image_id": made["file_id"],
         "user_email": victim.email,
         "plan_id": plan["plan_id"],
@@ -128,6 +130,14 @@ async def things_of(victim: Person) -> dict[str, str]:
         "part_number": "1",
         "notification_id": str(uuid4()),
     }
+
+
+async def _project(victim: Person) -> str:
+    """One with traffic, which is counted a few seconds later."""
+    project = str(uuid4())
+    target = f"/api/storage/content/documents/plan.txt?project_id={project}"
+    (await victim.call("PUT", target, {"a": "plan"})).expect(201, "a file of a project")
+    return project
 
 
 async def _direct_upload(victim: Person) -> str:

@@ -7,10 +7,22 @@ from hypothesis import strategies as st
 
 from shared.events import EntitlementsChanged
 from shared.kafka.records import Record
-from tests.services.usage.samples import KINDS, File, deleted, granted, moved, replaced, restored, stored, trashed
+from tests.services.usage.samples import (
+    KINDS,
+    PROJECTS,
+    File,
+    deleted,
+    granted,
+    moved,
+    replaced,
+    restored,
+    stored,
+    trashed,
+)
 
 SIZES = st.integers(0, 70)
-NEW = st.builds(File, SIZES, st.sampled_from(KINDS))
+PROJECT = st.none() | st.sampled_from(PROJECTS)
+NEW = st.builds(File, SIZES, st.sampled_from(KINDS), project=PROJECT)
 STEPS = ["store", "store", "store", "replace", "keep", "move", "trash", "restore", "delete", "limit"]
 
 
@@ -23,7 +35,7 @@ class History:
     def ledger(self) -> list[Record]:
         return [entry for entry in self.entries if not isinstance(entry.event, EntitlementsChanged)]
 
-    def write(self, make: Callable[..., Record], *args: object, **more: bool) -> None:
+    def write(self, make: Callable[..., Record], *args: object, **more: object) -> None:
         self.entries.append(make(len(self.ledger) + 1, *args, **more))
 
 
@@ -44,7 +56,7 @@ def _step(draw: st.DrawFn, history: History, what: str) -> None:
     if what == "store" or not (fit := [f for f in history.files if _fits(what, f)]):
         new = draw(NEW)
         history.files.append(new)
-        history.write(stored, new.size, new.kind)
+        history.write(stored, new.size, new.kind, project=new.project)
         return
     file = draw(st.sampled_from(fit))
     history.files.remove(file)
@@ -60,16 +72,17 @@ def _fits(what: str, file: File) -> bool:
 def _change(draw: st.DrawFn, history: History, what: str, file: File) -> None:
     match what:
         case "delete":
-            history.write(deleted, file.size, file.kind, trashed=file.trashed, version=file.version)
+            marks = {"trashed": file.trashed, "version": file.version, "project": file.project}
+            history.write(deleted, file.size, file.kind, **marks)
         case "replace" | "keep":
             after = draw(NEW)
             history.files.append(after)
             history.write(replaced, file, after, kept=what == "keep")
             if what == "keep":
                 history.files.append(replace(file, version=True))
-                history.write(stored, file.size, file.kind, version=True)
+                history.write(stored, file.size, file.kind, version=True, project=file.project)
         case "move":
-            after = replace(file, kind=draw(st.sampled_from(KINDS)))
+            after = replace(file, kind=draw(st.sampled_from(KINDS)), project=draw(PROJECT))
             history.files.append(after)
             history.write(moved, file, after)
         case "trash" | "restore":

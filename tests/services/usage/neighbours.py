@@ -1,4 +1,4 @@
-"""Upload and billing as HTTP answers, on a free port."""
+"""Upload, billing and gateway as HTTP answers, on a free port."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from tests.services.usage.samples import FREE
 
 @asynccontextmanager
 async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[str]:
-    """Yields the address both are found at."""
+    """Yields the address all are found at."""
 
     async def entitlements(request: web.Request) -> web.Response:
         terms: Terms = await billing.get(UUID(request.match_info["tenant"]))
@@ -31,7 +31,9 @@ async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[
 
     async def outbox(request: web.Request) -> web.Response:
         after = int(request.query["after"])
-        items = [_item(entry) for entry in ledger.entries if after < entry.seq <= after + int(request.query["limit"])]
+        topic = request.match_info["topic"]
+        known = [entry for entry in ledger.entries if entry.topic == topic]
+        items = [_item(entry) for entry in known if after < entry.seq <= after + int(request.query["limit"])]
         return web.json_response({"items": items})
 
     @web.middleware
@@ -44,7 +46,7 @@ async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[
     app = web.Application(middlewares=[problems])
     app.router.add_get("/internal/entitlements/{tenant}", entitlements)
     app.router.add_get("/internal/ledger/{tenant}/proof", proof)
-    app.router.add_get("/internal/outbox/files.v1/{tenant}", outbox)
+    app.router.add_get("/internal/outbox/{topic}/{tenant}", outbox)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -16,12 +16,15 @@ from shared.events import (
     FileStored,
     FileTrashed,
     FileType,
+    TrafficItem,
+    TrafficRecorded,
 )
 from shared.kafka.records import Record
 
 TENANT = UUID(int=7)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 Kind = tuple[FileType, str]
+PROJECTS = [UUID(int=100), UUID(int=101)]
 KINDS: list[Kind] = [("image", "avatars"), ("image", "properties"), ("document", "leases")]
 FREE = Entitlements(
     storage_bytes=100,
@@ -45,10 +48,21 @@ class File:
     kind: Kind = KINDS[0]
     trashed: bool = False
     version: bool = False
+    project: UUID | None = None
 
 
-def stored(seq: int, size: int, kind: Kind = KINDS[0], *, tenant: UUID = TENANT, version: bool = False) -> Record:
-    return record(seq, FileStored(stored_at=moment(seq), **_file(tenant, File(size, kind, version=version))))
+def stored(
+    seq: int,
+    size: int,
+    kind: Kind = KINDS[0],
+    *,
+    tenant: UUID = TENANT,
+    version: bool = False,
+    project: UUID | None = None,
+    at: datetime | None = None,
+) -> Record:
+    file = File(size, kind, version=version, project=project)
+    return record(seq, FileStored(stored_at=at or moment(seq), **_file(tenant, file)))
 
 
 def deleted(
@@ -59,9 +73,11 @@ def deleted(
     tenant: UUID = TENANT,
     trashed: bool = False,
     version: bool = False,
+    project: UUID | None = None,
+    at: datetime | None = None,
 ) -> Record:
-    fields = _file(tenant, File(size, kind, version=version))
-    event = FileDeleted(stored_at=START, deleted_at=moment(seq), deleted_by=None, trashed=trashed, **fields)
+    fields = _file(tenant, File(size, kind, version=version, project=project))
+    event = FileDeleted(stored_at=START, deleted_at=at or moment(seq), deleted_by=None, trashed=trashed, **fields)
     return record(seq, event)
 
 
@@ -91,6 +107,14 @@ def granted(version: int, limit: int | None, *, tenant: UUID = TENANT, plan: str
         version,
         EntitlementsChanged(tenant_id=tenant, version=version, plan=plan, plan_version=1, entitlements=entitlements),
     )
+
+
+def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int], tenant: UUID = TENANT) -> Record:
+    """Items are (project, in, out, requests)."""
+    names = ("project_id", "bytes_in", "bytes_out", "requests")
+    told = tuple(TrafficItem(**dict(zip(names, item, strict=True))) for item in items)
+    since = until - timedelta(seconds=5)
+    return record(seq, TrafficRecorded(tenant_id=tenant, since=since, until=until, items=told))
 
 
 def record(seq: int, event: Event) -> Record:
@@ -127,7 +151,7 @@ def _file(tenant: UUID, file: File) -> dict[str, Any]:
         "category": file.kind[1],
         "subcategory": None,
         "entity_id": None,
-        "project_id": None,
+        "project_id": file.project,
         "sha256": "0" * 64,
         "uploaded_by": None,
         "folder": "",

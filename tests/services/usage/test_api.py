@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from services.usage.live.service import CHANNEL
 from services.usage.main import create
 from services.usage.settings import Settings
 from services.usage.thresholds.service import ThresholdService
+from services.usage.traffic.service import TrafficService
 from shared.clock import FixedClock
 from shared.db import Database
 from shared.http.server import server_for
@@ -24,7 +26,18 @@ from shared.security import Principal, sign
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import KINDS, START, TENANT, File, deleted, granted, stored, trashed
+from tests.services.usage.samples import (
+    KINDS,
+    PROJECTS,
+    START,
+    TENANT,
+    File,
+    deleted,
+    granted,
+    stored,
+    traffic,
+    trashed,
+)
 
 SECRET = "0123456789abcdef0123456789abcdef"
 SERVICE = Principal(kind="service")
@@ -42,6 +55,10 @@ class Api:
         counters = CounterService(ThresholdService(), FixedClock(START))
         async with self.worker.transaction() as connection:
             await counters.apply(connection, records)
+
+    async def moved(self, *records: Record) -> None:
+        async with self.worker.transaction() as connection:
+            await TrafficService(FixedClock(START)).apply(connection, records)
 
     async def get(self, path: str, *, tenant: UUID = TENANT, as_: Principal | None = None) -> tuple[int, Any]:
         who = as_ or Principal(kind="user", user_id=uuid4(), tenant_id=tenant, role="member")
@@ -217,3 +234,55 @@ async def test_health(api: Api) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         async with api.http.get(api.url + path) as response:
             assert response.status == 200
+
+
+async def test_a_project_s_month(api: Api) -> None:
+    project, megabyte = PROJECTS[0], 1024**2
+    await api.apply(stored(1, 3 * megabyte, project=project))
+    await api.moved(traffic(1, START, (project, 1, 1536 * megabyte, 4), (None, 0, 5, 1)))
+    march = START.replace(month=2)  # the stretch ends as the month does
+    status, body = await api.get(f"/api/usage/projects/{project}?month={march:%Y-%m}")
+    assert status == 200
+    assert body["created_at"] is not None
+    assert {name: body[name] for name in body if not name.endswith("_at")} == {
+        "project_id": str(project),
+        "year": march.year,
+        "month": march.month,
+        "traffic_bytes": 1536 * megabyte + 1,
+        "traffic_mb": 1536.0,
+        "traffic_gb": 1.5,
+        "traffic_formatted": "1.5 GB",
+        "traffic_in": 1,
+        "traffic_out": 1536 * megabyte,
+        "requests": 4,
+        "storage_bytes": 3 * megabyte,
+        "storage_mb": 3.0,
+        "storage_gb": 0.0,
+        "storage_formatted": "3 MB",
+    }
+    status, listed = await api.get(f"/api/usage/projects?month={march:%Y-%m}")
+    assert (status, [item["project_id"] for item in listed["items"]]) == (200, [str(project), None])
+    for name in ("traffic_bytes", "traffic_in", "traffic_out", "requests", "storage_bytes"):
+        assert listed["total"][name] == sum(item[name] for item in listed["items"])
+
+
+async def test_projects_and_months_that_are_not(api: Api) -> None:
+    await api.moved(traffic(1, START, (PROJECTS[0], 1, 1, 1)))
+    status, body = await api.get(f"/api/usage/projects/{PROJECTS[0]}?month=2030-01")
+    assert (status, body["traffic_bytes"], body["month"], body["created_at"]) == (200, 0, 1, None)
+    foreign = await api.get(f"/api/usage/projects/{PROJECTS[0]}", tenant=uuid4())
+    unknown = await api.get(f"/api/usage/projects/{uuid4()}")
+    assert [(status, body["code"]) for status, body in (foreign, unknown)] == [(404, "project_not_found")] * 2
+    for month in ("2026-13", "2026-1", "march", ""):
+        assert (await api.get(f"/api/usage/projects?month={month}"))[0] == 422, month
+
+
+async def test_the_summary_tells_the_month_s_traffic(api: Api) -> None:
+    now = datetime.now(UTC)
+    await api.moved(
+        traffic(1, now, (PROJECTS[0], 1, 10, 2), (None, 3, 30, 1)),
+        traffic(2, now.replace(year=now.year - 1), (None, 500, 500, 500)),
+        traffic(1, now, (None, 900, 900, 900), tenant=uuid4()),
+    )
+    _, body = await api.get("/api/usage/summary")
+    assert body["traffic"] == {"month": f"{now:%Y-%m}", "bytes_in": 4, "bytes_out": 40, "bytes": 44, "requests": 3}

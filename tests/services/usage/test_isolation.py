@@ -13,6 +13,8 @@ TABLES = [
     "usage_breakdown",
     "threshold_state",
     "alert",
+    "project_storage",
+    "project_usage",
     "outbox_event",
     "outbox_head",
     "consumer_position",
@@ -23,6 +25,8 @@ _FILL = """
     INSERT INTO usage_breakdown VALUES ($1, 'image', 'avatars', 1, 90, now());
     INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true);
     INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
+    INSERT INTO project_storage VALUES ($1, gen_random_uuid(), 90, 1);
+    INSERT INTO project_usage VALUES ($1, gen_random_uuid(), 2026, 3, 1, 2, 1, 90, now(), now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
     INSERT INTO consumer_position VALUES ('files.v1', $1, 1)

@@ -8,9 +8,10 @@ from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
 from services.usage.thresholds.models import Alert, ThresholdState
+from services.usage.traffic.models import ProjectStorage, ProjectUsage
 from tests.fixtures.postgres import ServiceDatabase
 
-MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, Alert]
+MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, Alert, ProjectStorage, ProjectUsage]
 
 
 async def test_models_are_the_migrated_tables(usage_db: ServiceDatabase) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import deleted, granted, stored, trace
+from tests.services.usage.samples import PROJECTS, START, deleted, granted, stored, trace, traffic
 
 
 @dataclass
@@ -136,3 +137,33 @@ async def test_what_kafka_lost_is_fetched_from_upload(running: Running) -> None:
     await running.send(running.ledger.entries[0], running.ledger.entries[2])
     found = await running.settled(tenant, lambda usage: usage.position == 3)
     assert (found.bytes, found.files) == (30, 3)
+
+
+async def test_traffic_twice_with_a_gap_beside_files_is_added_once(running: Running) -> None:
+    """Files and traffic in the same batches; what Kafka lost of the traffic is fetched from the gateway."""
+    tenant, other, at = uuid4(), uuid4(), START + timedelta(days=1)
+    told = [traffic(seq, at, (PROJECTS[0], seq, 10 * seq, 1), (None, 0, 1, 1), tenant=tenant) for seq in (1, 2, 3)]
+    running.ledger.entries = told
+    await running.send(told[0], stored(1, 60, tenant=tenant, project=PROJECTS[0]), told[0], told[2])
+    await running.send(told[1], told[2], traffic(1, at, (None, 5, 5, 5), tenant=other), told[0])
+    found = await running.settled(tenant, lambda usage: usage.position == 1)
+    assert found.bytes == 60
+    for who, wanted in (
+        (other, [(None, 5, 5, 5, 0)]),
+        (tenant, [(None, 0, 3, 3, 0), (PROJECTS[0], 6, 60, 3, 60)]),
+    ):
+        async with asyncio.timeout(15):
+            while (rows := await _months(running, who)) != wanted:
+                assert sum(row[3] for row in rows) <= 6, rows
+                await asyncio.sleep(0.02)
+
+
+async def _months(running: Running, tenant: UUID) -> list[tuple[UUID | None, int, int, int, int]]:
+    async with running.database.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT nullif(project_id, $2), traffic_in, traffic_out, requests, storage_bytes "
+            "FROM project_usage WHERE tenant_id = $1 ORDER BY project_id",
+            tenant,
+            UUID(int=0),
+        )
+    return [tuple(row) for row in rows]

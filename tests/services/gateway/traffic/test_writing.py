@@ -25,7 +25,9 @@ from tests.fixtures.postgres import ServiceDatabase, query
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOME = st.integers(1, 3).map(lambda n: UUID(int=n))
 KEYS = st.tuples(SOME, st.none() | st.integers(1, 500).map(lambda n: UUID(int=n)))
-SUMS = st.dictionaries(KEYS, st.builds(Sum, st.integers(0, 2**50), st.integers(0, 2**50), st.integers(0, 9)), max_size=30)
+SUMS = st.dictionaries(
+    KEYS, st.builds(Sum, st.integers(0, 2**50), st.integers(0, 2**50), st.integers(0, 9)), max_size=30
+)
 
 
 class Trouble(Database):

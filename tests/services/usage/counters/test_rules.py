@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.usage.counters.rules import Change, Passed, State, fold, grant, percentage, review
-from services.usage.counters.tally import Amount, Kind
+from services.usage.counters.tally import NOTHING, Amount, Kind
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.rules import PERCENTS, reached
 from shared.kafka.records import Record
 from tests.services.usage.histories import History, histories
 from tests.services.usage.samples import (
     KINDS,
+    PROJECTS,
     START,
     TENANT,
     File,
@@ -73,6 +74,20 @@ def test_counters_equal_what_is_there(history: History) -> None:
     assert state.versions == Amount(*_sum([file for file in history.files if file.version]))
     for kind in KINDS:
         assert tuple(sums.get(kind, [0, 0])[::-1]) == _sum([file for file in history.files if file.kind == kind])
+
+
+@given(history=histories(), cuts=st.lists(st.integers(0, 80), max_size=8))
+def test_projects_hold_what_is_there(history: History, cuts: list[int]) -> None:
+    held = dict.fromkeys(PROJECTS, NOTHING)
+    state = State(TENANT)
+    for start, end in pairwise([0, *sorted(cut % (len(history.entries) + 1) for cut in cuts), len(history.entries)]):
+        change = fold(state, history.entries[max(0, start - 5) : end])  # some of them again
+        state = change.after
+        for (project, month), amount in change.projects.items():
+            assert month == (2026, 3)
+            held[project] = held[project].plus(amount.bytes, amount.files)
+    for project in PROJECTS:
+        assert held[project] == Amount(*_sum([file for file in history.files if file.project == project]))
 
 
 def _sum(files: Sequence[File]) -> tuple[int, int]:
