@@ -25,6 +25,7 @@ from tests.shared.kafka.samples import stored
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CATEGORIES = ("documents", "properties", "avatars")
+PROJECTS = (None, UUID(int=1), UUID(int=2))
 
 
 @dataclass
@@ -47,12 +48,15 @@ class Tenant:
         if what == "replace":
             return await self._store(file)
         if what == "move":
-            return await self._submit(Change(Alter(file), values={"category": self.chance.choice(CATEGORIES)}))
+            values = {"category": self.chance.choice(CATEGORIES), "project_id": self.chance.choice(PROJECTS)}
+            return await self._submit(Change(Alter(file), values=values))
         return await (self._trash(file) if what == "trash" else self._delete(file))
 
     async def _store(self, replaces: UUID | None) -> Result:
         size, category = self.chance.randrange(100), self.chance.choice(CATEGORIES)
-        file = stored(self.id, size).model_copy(update={"category": category})
+        file = stored(self.id, size).model_copy(
+            update={"category": category, "project_id": self.chance.choice(PROJECTS)}
+        )
         if replaces is None:
             self.files.append(file.file_id)
         return await self._submit(Change(Settle(file.file_id, size), file=file, replaces=replaces))
@@ -149,3 +153,22 @@ async def test_trash_and_versions_are_what_the_table_holds(ledger: Ledger) -> No
     assert (after.bytes, after.files) == (held["bytes"], held["files"])
     assert (after.trashed.bytes, after.trashed.files) == (held["trashed_bytes"], held["trashed_files"])
     assert (after.versions.bytes, after.versions.files) == (held["version_bytes"], held["version_files"])
+
+
+async def test_projects_hold_what_the_table_holds(ledger: Ledger) -> None:
+    for _ in range(120):
+        await ledger.tenant.step()
+    counted: dict[UUID, tuple[int, int]] = {}
+    for (project, _), amount in fold(State(ledger.tenant.id), await ledger.records()).projects.items():
+        size, files = counted.get(project, (0, 0))
+        counted[project] = (size + amount.bytes, files + amount.files)
+    held = await query(
+        ledger.dsn,
+        """
+        SELECT project_id, sum(size)::bigint AS bytes, count(*) AS files FROM stored_file
+        WHERE tenant_id = $1 AND project_id IS NOT NULL GROUP BY project_id
+        """,
+        ledger.tenant.id,
+    )
+    assert {row["project_id"]: (row["bytes"], row["files"]) for row in held} == counted
+    assert len(counted) == 2

@@ -5,6 +5,7 @@ import io
 import threading
 import time
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from services.upload.blobs.garbage import Garbage
 from services.upload.images.decoding import shrink
 from services.upload.images.thumbnails import service as thumbnails
 from shared.db import Database
-from tests.services.upload.images.conftest import Photographer, Studio, picture
+from tests.services.upload.images.conftest import Photographer, Studio, form, picture
 from tests.services.upload.images.test_location import exif
 
 
@@ -197,3 +198,17 @@ async def test_the_loop_goes_on_while_one_is_made(studio: Studio, monkeypatch: p
     assert not making.done()
     release.set()
     assert opened(await making).size == (1600, 1067)
+
+
+async def test_traffic_of_a_project(studio: Studio) -> None:
+    who, project = studio.photographer(), str(uuid4())
+    status, made, headers = await who.call("POST", "/api/images/upload", data=form(picture(), {"project_id": project}))
+    answers = [(status, headers)]
+    path = f"/api/images/{made['image_id']}/thumbnail"
+    status, _, headers = await who.call("GET", path)
+    answers.append((status, headers))
+    status, _, headers = await who.call("GET", path, headers={"if-none-match": headers["etag"]})
+    answers.append((status, headers))
+    assert [status for status, _ in answers] == [201, 200, 304]
+    for _, said in answers:
+        assert (said["stowage-tenant"], said["stowage-project"]) == (str(who.tenant), project)
