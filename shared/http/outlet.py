@@ -7,8 +7,8 @@ OUTLET = "stowage.outlet"
 
 
 class Outlet(Protocol):
-    """`lost`: the client is gone, nothing is written any more. `unsent`: bytes written that the system has not taken,
-    or had not when the connection was lost.
+    """`lost`: the client is gone, nothing is written any more. `unsent`: bytes written that the system has not taken;
+    once lost nobody can tell, as event loops forget them first.
     """
 
     @property

@@ -91,7 +91,6 @@ class DeadlineProtocol(HttpToolsProtocol):
     _began = True
     _large: LargeBody | None = None  # while it has this one's place
     lost = False
-    _left = 0  # bytes that waited when it was lost
     _coming = 0  # bytes of a body the parser has not seen; 0 where nobody said how many there are
 
     def connection_made(self, transport: Any) -> None:
@@ -138,7 +137,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     @property
     def unsent(self) -> int:
-        return self._left if self.lost else int(self.transport.get_write_buffer_size())
+        return 0 if self.lost else int(self.transport.get_write_buffer_size())
 
     # What LargeBody calls
 
@@ -170,7 +169,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             raise
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost, self._left = True, self.transport.get_write_buffer_size()
+        self.lost = True
         self._large = None
         self._forget_deadline()
         super().connection_lost(exc)

@@ -45,10 +45,8 @@ class Meter:
             self.tenant, self.project = owner
 
     def take(self, *, ended: bool) -> tuple[int, int]:
-        """Bytes in and out since the last time. What waits in the process counts once it has left it, or at the end of
-        a request whose client is still there.
-        """
-        waits = self._outlet.unsent if self._outlet is not None and (self._lost or not ended) else 0
+        """Bytes in and out since the last time. What waits in the process counts once it has left it, or at the end."""
+        waits = 0 if ended or self._outlet is None else self._outlet.unsent
         bytes_in = self._received - self._taken_in
         bytes_out = max(0, self._written - waits - self._taken_out)
         self._taken_in += bytes_in

@@ -1,4 +1,4 @@
-"""Every answer that carries a file's bytes, or takes them, says whose they are: that is how traffic finds its project."""
+"""Every answer that carries a file's bytes, or takes them, says whose they are, or traffic would find no project."""
 
 from base64 import b64encode
 from typing import Any

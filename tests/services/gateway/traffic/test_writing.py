@@ -101,7 +101,7 @@ async def test_what_waits_in_the_process_is_not_sent() -> None:
     assert meter.take(ended=False) == (0, 200)
     wire.lost = True
     await meter.send(body(5000))  # nobody is there
-    assert meter.take(ended=True) == (0, 0)
+    assert meter.take(ended=True) == (0, 100)
 
 
 async def test_the_end_of_an_answer_is_on_its_way() -> None:
