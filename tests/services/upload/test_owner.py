@@ -45,7 +45,7 @@ async def test_what_is_stored(service: Upload) -> None:
         found, _, said = await ada.call("PUT", put, data=CONTENT)
         assert (found, *owner(said)) == (status, *mine)
     key = {"Idempotency-Key": "k"}
-    form = {"category": "documents", "project_id": project, "file": CONTENT}
+    form: dict[str, str | bytes] = {"category": "documents", "project_id": project, "file": CONTENT}
     for _ in range(2):  # stored, then repeated
         found, _, said = await ada.call("POST", "/api/storage/upload", data=_form(form), headers=key)
         assert (found, *owner(said)) == (201, *mine)
