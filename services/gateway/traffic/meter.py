@@ -1,9 +1,11 @@
+import asyncio
+import contextlib
 from uuid import UUID
 
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.proxy.headers import Headers
-from shared.http import DRAIN, OUTLET, Drain, Outlet, Take, owner_of
+from shared.http import DRAIN, OUTLET, Arrived, Drain, Outlet, Take, owner_of
 
 
 class Meter:
@@ -58,8 +60,17 @@ class Meter:
         return self._outlet is not None and self._outlet.lost
 
     async def _count_drained(self, most: int, take: Take) -> int:
-        if self._drain is None:
-            return 0
-        drained = await self._drain(most, take)
-        self._received += drained
-        return drained
+        async def counted(arrived: Arrived, size: int) -> int:
+            moving = asyncio.ensure_future(take(arrived, size))
+            try:
+                moved = await asyncio.shield(moving)
+            except asyncio.CancelledError:
+                # A service that has the last byte may have answered before the move that brought it tells of it. It
+                # ends in a moment, as nothing waits for more than a few milliseconds in there.
+                with contextlib.suppress(Exception):
+                    self._received += await moving
+                raise
+            self._received += moved
+            return moved
+
+        return 0 if self._drain is None else await self._drain(most, counted)

@@ -1,5 +1,7 @@
 """Sums become events, and are written once whatever the database answers."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,7 +21,7 @@ from services.gateway.traffic.service import Traffic
 from shared.clock import FixedClock
 from shared.db import Database
 from shared.events.traffic import ITEMS
-from shared.http import OUTLET
+from shared.http import DRAIN, OUTLET, Arrived, Take
 from tests.fixtures.postgres import ServiceDatabase, query
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -110,6 +112,31 @@ async def test_the_end_of_an_answer_is_on_its_way() -> None:
     await meter.send(body(1000))
     wire.unsent = 300
     assert meter.take(ended=True) == (0, 1000)
+
+
+async def test_an_answer_that_overtakes_the_last_move() -> None:
+    """The exchange gives up a move whose bytes have all arrived: they came all the same."""
+    begun, moved, nowhere = asyncio.Event(), asyncio.Event(), socket.socket()
+
+    async def drain(most: int, take: Take) -> int:
+        return await take(Arrived(nowhere), most)
+
+    async def take(arrived: Arrived, most: int) -> int:
+        begun.set()
+        await moved.wait()
+        arrived.close()
+        return most
+
+    meter = Meter({"method": "PUT", "extensions": {DRAIN: drain}}, _nothing, _nowhere)
+    assert meter.drain is not None
+    moving = asyncio.ensure_future(meter.drain(1000, take))
+    await begun.wait()
+    moving.cancel()
+    asyncio.get_running_loop().call_later(0.01, moved.set)
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    nowhere.close()
+    assert meter.take(ended=True) == (1000, 0)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
