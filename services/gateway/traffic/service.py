@@ -67,11 +67,10 @@ class Traffic:
 
     async def flush(self) -> None:
         """Raises what the database raises; then everything is kept for the next time."""
-        if self._batch is None:
-            self._batch = self._collect()
-        if self._batch.events:
+        if self._batch is not None:
             await self._write(self._batch)
-        self._batch = None
+        self._batch = self._collect()
+        await self._write(self._batch)
 
     async def _try(self) -> None:
         try:
@@ -93,6 +92,11 @@ class Traffic:
         return Batch(events_of(sums, since, self._since), self._since)
 
     async def _write(self, batch: Batch) -> None:
+        if batch.events:
+            await self._commit(batch)
+        self._batch = None
+
+    async def _commit(self, batch: Batch) -> None:
         async with self._database.transaction() as connection:
             outbox = TrafficRepository(connection)
             if batch.tried and await outbox.has(batch.events[0]):
