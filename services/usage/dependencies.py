@@ -7,9 +7,11 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
+from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
 from services.usage.proof.service import ProofService
 from services.usage.thresholds.alerts import AlertReader
+from services.usage.thresholds.choice import ThresholdChoices
 from shared.http import CurrentTenant
 
 
@@ -19,6 +21,8 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    choices: ThresholdChoices
+    limits: LimitService
 
 
 async def _services(request: Request) -> UsageServices:

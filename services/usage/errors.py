@@ -10,6 +10,11 @@ class EntitlementsUnknown(DomainError):
         )
 
 
+class NotTheManager(DomainError):
+    def __init__(self) -> None:
+        super().__init__("manager_required", 403, "Only owners and admins of the team may change its thresholds.")
+
+
 class LedgerUnreachable(DomainError):
     def __init__(self) -> None:
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")

@@ -12,6 +12,8 @@ from services.usage.counters.service import CounterService
 from services.usage.dependencies import UsageServices
 from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
+from services.usage.limits import routes as limits
+from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
 from services.usage.live.service import Changes, LiveUsage
 from services.usage.proof import routes as proof
@@ -20,6 +22,7 @@ from services.usage.proof.service import ProofService
 from services.usage.settings import Settings
 from services.usage.thresholds import routes as thresholds
 from services.usage.thresholds.alerts import AlertReader
+from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.thresholds.service import ThresholdService
 from shared.clock import SystemClock
 from shared.db import Database
@@ -34,8 +37,9 @@ def create(settings: Settings) -> FastAPI:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
-    service = CounterService(ThresholdService(), SystemClock())
-    entitlements = EntitlementService(database, Billing(billing), service, Wake(database).set)
+    service = CounterService(ThresholdService(), SystemClock(), slack=settings.threshold_slack)
+    wake = Wake(database).set
+    entitlements = EntitlementService(database, Billing(billing), service, wake)
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
     waiting = LiveUsage(reader, changes)
@@ -55,6 +59,8 @@ def create(settings: Settings) -> FastAPI:
             counters.router,
             thresholds.router,
             proof.router,
+            limits.router,
+            limits.internal,
             live.router,
             outbox_router(database, [Stream("alerts.v1")]),
         ],
@@ -62,7 +68,12 @@ def create(settings: Settings) -> FastAPI:
         checks={"database": database.ping},
     )
     app.state.services = UsageServices(
-        reader, AlertReader(database), waiting, ProofService(reader, waiting, UploadLedger(upload))
+        reader=reader,
+        alerts=AlertReader(database),
+        live=waiting,
+        proof=ProofService(reader, waiting, UploadLedger(upload)),
+        choices=ThresholdChoices(database, service, reader, wake),
+        limits=LimitService(database, reader),
     )
     return app
 

@@ -26,7 +26,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     name, clock = settings.service_name, SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
-    counters = CounterService(ThresholdService(), clock)
+    counters = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
     handler = UsageHandler(counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set)
     consumer = EventConsumer(

@@ -12,7 +12,7 @@ from shared.clock import Clock
 from shared.kafka import Record
 
 EVENTS = Counter("stowage_usage_events_total", "Events applied to counters", ["type"])
-ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["percent", "direction"])
+ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["threshold", "direction"])
 LAG = Gauge("stowage_usage_lag_seconds", "Age of the oldest event of the last batch when its counters became visible")
 
 
@@ -46,7 +46,9 @@ class UsageHandler:
         if passed:
             self._announced()
         for passing in passed:
-            ALERTS.labels(passing.percent, "up" if passing.upward else "down").inc()
+            # Amounts are as many as tenants choose; percentages are few.
+            threshold = passing.level.percent or "amount"
+            ALERTS.labels(threshold, "up" if passing.upward else "down").inc()
         for kind, number in Tally(record.type for record in records).items():
             EVENTS.labels(kind).inc(number)
         with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same

@@ -11,6 +11,7 @@ from tests.fixtures.postgres import ServiceDatabase, query
 TABLES = [
     "tenant_usage",
     "usage_breakdown",
+    "threshold_choice",
     "threshold_state",
     "alert",
     "outbox_event",
@@ -21,8 +22,10 @@ TABLES = [
 _FILL = """
     INSERT INTO tenant_usage VALUES ($1, 90, 1, 100, 'free', 1, 1, now(), now());
     INSERT INTO usage_breakdown VALUES ($1, 'image', 'avatars', 1, 90, now());
-    INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true);
-    INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
+    INSERT INTO threshold_choice VALUES ($1, 'storage', '[]', now());
+    INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true, 'percent');
+    INSERT INTO alert (id, tenant_id, metric, unit, value, period, armed, used, speaks, at)
+        VALUES (gen_random_uuid(), $1, 'storage', 'percent', 80, '2026-03-01', 1, 90, true, now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
     INSERT INTO consumer_position VALUES ('files.v1', $1, 1)

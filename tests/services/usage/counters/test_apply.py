@@ -52,9 +52,9 @@ async def alerts(database: Database) -> list[tuple[int, int, bool]]:
     """(percent, armed, cleared), as they came."""
     async with database.acquire() as connection:
         rows = await connection.fetch(
-            "SELECT percent, armed, cleared_at IS NOT NULL AS cleared FROM alert ORDER BY at, percent"
+            "SELECT value, armed, cleared_at IS NOT NULL AS cleared FROM alert ORDER BY at, value"
         )
-    return [(row["percent"], row["armed"], row["cleared"]) for row in rows]
+    return [(row["value"], row["armed"], row["cleared"]) for row in rows]
 
 
 async def announced(database: Database) -> list[tuple[int, str, int, str]]:
@@ -169,8 +169,8 @@ async def test_both_processes_at_once_alert_once(worker_db: Database, app_db: Da
     await apply(worker_db, [stored(seq, 30, tenant=t) for t in tenants for seq in (2, 3)])
     await asyncio.gather(*(learn(t) for t in tenants))
     async with worker_db.acquire() as connection:
-        rows = await connection.fetch("SELECT tenant_id, percent FROM alert")
-    assert sorted((row["tenant_id"], row["percent"]) for row in rows) == sorted((t, 80) for t in tenants)
+        rows = await connection.fetch("SELECT tenant_id, value FROM alert")
+    assert sorted((row["tenant_id"], row["value"]) for row in rows) == sorted((t, 80) for t in tenants)
 
 
 async def test_what_cannot_be_is_refused_by_the_table(worker_db: Database) -> None:
