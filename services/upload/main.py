@@ -37,6 +37,7 @@ from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
 from services.upload.ledger import routes as ledger
 from services.upload.ledger import trail_routes as trail
+from services.upload.ledger.download import LedgerDownload
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
@@ -150,6 +151,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         versions=VersionService(database, accounts, entitlements),
         links=signed,
         transactions=TransactionService(database),
+        download=LedgerDownload(database),
         direct=offered,
         proof=ProofService(database, locations),
         cleanup=CleanupService(database, accounts),

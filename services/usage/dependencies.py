@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from services.usage.counters.reader import CounterReader
 from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
+from services.usage.past.service import PastService
 from services.usage.proof.service import ProofService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
@@ -21,6 +22,7 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    past: PastService
     choices: ThresholdChoices
     limits: LimitService
 

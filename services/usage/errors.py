@@ -20,6 +20,13 @@ class LedgerUnreachable(DomainError):
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")
 
 
+class NotYet(DomainError):
+    def __init__(self) -> None:
+        super().__init__(
+            "in_the_future", 422, "What will be stored then is not known yet: name a time that has passed."
+        )
+
+
 class ProofUnsettled(DomainError):
     """The store is never looked at while it is of the same moment as the counters: files come and go too fast."""
 

@@ -16,6 +16,8 @@ from services.usage.limits import routes as limits
 from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
 from services.usage.live.service import Changes, LiveUsage
+from services.usage.past import routes as past
+from services.usage.past.service import PastService
 from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
@@ -37,12 +39,15 @@ def create(settings: Settings) -> FastAPI:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
-    service = CounterService(ThresholdService(), SystemClock(), slack=settings.threshold_slack)
+    clock = SystemClock()
+    service = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
     wake = Wake(database).set
     entitlements = EntitlementService(database, Billing(billing), service, wake)
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
     waiting = LiveUsage(reader, changes)
+
+    ledger = UploadLedger(upload)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +64,7 @@ def create(settings: Settings) -> FastAPI:
             counters.router,
             thresholds.router,
             proof.router,
+            past.router,
             limits.router,
             limits.internal,
             live.router,
@@ -71,7 +77,8 @@ def create(settings: Settings) -> FastAPI:
         reader=reader,
         alerts=AlertReader(database),
         live=waiting,
-        proof=ProofService(reader, waiting, UploadLedger(upload)),
+        proof=ProofService(reader, waiting, ledger),
+        past=PastService(ledger, clock),
         choices=ThresholdChoices(database, service, reader, wake),
         limits=LimitService(database, reader),
     )

@@ -55,8 +55,9 @@ class Api:
         async with self.http.request(method, self.url + path, headers=headers, json=body) as response:
             answer = await response.json(content_type=None)
         if response.status == 200 and "breakdown" in answer:
-            assert sum(part["total_size"] for part in answer["breakdown"]) == answer["storage"]["used"]
-            assert sum(part["file_count"] for part in answer["breakdown"]) == answer["storage"]["files"]
+            total = answer.get("storage", answer)
+            assert sum(part["total_size"] for part in answer["breakdown"]) == total["used"]
+            assert sum(part["file_count"] for part in answer["breakdown"]) == total["files"]
         return response.status, answer
 
 

@@ -151,3 +151,25 @@ async def test_health(api: Api) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         async with api.http.get(api.url + path) as response:
             assert response.status == 200
+
+
+async def test_any_past_moment(api: Api) -> None:
+    status, body = await api.get("/api/usage/at?time=1970-01-01T01:00:02%2B01:00")
+    assert status == 200
+    assert (body["position"], body["used"], body["used_formatted"], body["files"]) == (2, 20, "20 Bytes", 2)
+    assert body["breakdown"] == [{"file_type": "image", "category": "avatars", "file_count": 2, "total_size": 20}]
+    api.ledger.reachable = False
+    assert (await api.get("/api/usage/at?time=1970-01-01T00:00:02Z"))[1]["code"] == "ledger_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("time", "code"),
+    [
+        ("2999-01-01T00:00:00Z", "in_the_future"),
+        ("2026-01-01T00:00:00", "invalid_request"),
+        ("yesterday", "invalid_request"),
+    ],
+)
+async def test_no_past_moment(api: Api, time: str, code: str) -> None:
+    status, body = await api.get(f"/api/usage/at?time={time}")
+    assert (status, body["code"]) == (422, code)
