@@ -9,7 +9,7 @@ from shared.db import Database
 from shared.dead_letters.replayer import CHANNEL
 from shared.dead_letters.schemas import DeadLetterOut, DiscardIn, ReplayOut, State, WholeDeadLetterOut
 from shared.dead_letters.service import DeadLetterService
-from shared.http import AdminOnly, Page, Paging, encode_cursor
+from shared.http import AdminOnly, Page, Paging, encode_cursor, read_position
 from shared.outbox import Wake
 
 _Topic = Annotated[str | None, Query(max_length=249)]
@@ -25,7 +25,7 @@ def dead_letter_router(service: str, database: Database) -> APIRouter:
         _who: AdminOnly, paging: Paging, topic: _Topic = None, state: State = "waiting"
     ) -> Page[DeadLetterOut]:
         """Records that could not be applied, of all tenants, newest first."""
-        found = await letters.list_newest(paging.limit + 1, paging.cursor, topic, state)
+        found = await letters.list_newest(paging.limit + 1, read_position(paging.cursor), topic, state)
         more, found = len(found) > paging.limit, found[: paging.limit]
         cursor = encode_cursor(found[-1]["created_at"].isoformat(), found[-1]["id"]) if more else None
         return Page(items=[DeadLetterOut.of(row) for row in found], next_cursor=cursor)

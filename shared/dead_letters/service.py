@@ -1,13 +1,13 @@
 """Looking at dead letters and deciding about them. Replaying itself is the worker's."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared.db import Database
 from shared.dead_letters import repository
 from shared.dead_letters.errors import AlreadyResolved, DeadLetterNotFound, NotReplayable
-from shared.http.paging import read_position
 
 
 class DeadLetterService:
@@ -17,9 +17,9 @@ class DeadLetterService:
         self._database = database
         self._wake = wake
 
-    async def list_newest(self, limit: int, cursor: list[Any] | None, topic: str | None, state: str) -> list[Any]:
-        """Raises DomainError for a cursor of another list."""
-        before = read_position(cursor)
+    async def list_newest(
+        self, limit: int, before: tuple[datetime, UUID] | None, topic: str | None, state: str
+    ) -> list[Any]:
         async with self._database.transaction() as connection:
             return await repository.list_newest(connection, limit, before, topic, state)
 

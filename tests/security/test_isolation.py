@@ -71,6 +71,12 @@ OWN = {
     "/.well-known/jwks.json",
     "/api/payments/callback",  # signed by the provider, not by a person
 }
+# Dead letters, of every service: administrators of the platform only.
+OWN |= {
+    f"/api/admin/{service}/dead-letters{path}"
+    for service in ("gateway", "upload", "usage", "billing")
+    for path in ("", "/replay", "/{letter_id}", "/{letter_id}/replay", "/{letter_id}/discard")
+}
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
     "/api/storage/files/{file_id}": {"name": "mine.txt"},

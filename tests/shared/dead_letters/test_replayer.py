@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.db import Database
-from shared.dead_letters import DeadLetterService, Replayer, replayer
+from shared.dead_letters import replayer
 from shared.dead_letters.errors import AlreadyResolved, NotReplayable
+from shared.dead_letters.replayer import Replayer
+from shared.dead_letters.service import DeadLetterService
 from shared.kafka import Record
 from shared.kafka.dead_letters import DeadLetters, Failed
 from shared.outbox import Wake
