@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from deploy.local.hold import end, refuse_second
-from deploy.local.home import Home, StackError
+from deploy.local.home import SERVICES, Home, StackError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
     job.add_argument("action", choices=("list", "run"))
     job.add_argument("name", nargs="?", help="which one to run")
+    letters = command("dead-letters", _dead_letters, "Records that could not be applied: look, replay, discard.")
+    letters.add_argument("action", choices=("list", "show", "replay", "discard"))
+    letters.add_argument("id", nargs="?", type=UUID, help="which one to show, replay or discard")
+    letters.add_argument("--all", action="store_true", help="replay all that wait")
+    letters.add_argument("--reason", help="why one is discarded, at most 500 characters")
+    letters.add_argument("--service", choices=SERVICES, help="of this one only")
+    letters.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
@@ -225,6 +233,12 @@ def _proof(arguments: argparse.Namespace) -> int:
     home = Home(arguments.home)
     tenant = [_tenants_id(running_state(home), arguments.tenant)] if arguments.tenant else []
     return _beside(home, "usage", "services.usage.proof", [*tenant, *(["--json"] if arguments.json else [])])
+
+
+def _dead_letters(arguments: argparse.Namespace) -> int:
+    from deploy.local import dead_letters
+
+    return dead_letters.main(arguments, running_state(Home(arguments.home)))
 
 
 def _storage(arguments: argparse.Namespace) -> int:

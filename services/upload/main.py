@@ -65,6 +65,7 @@ from services.upload.versions.service import VersionService
 from services.upload.wiring import FILES, policy_of
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Wake
 from shared.outbox.routes import outbox_router
@@ -125,6 +126,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             image_routes.router,
             *user,
             outbox_router(database, [FILES]),
+            dead_letter_router(name, database),
         ],
         lifespan=lifespan,
         shortcuts=SHORTCUTS,

@@ -28,6 +28,7 @@ from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.thresholds.service import ThresholdService
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Stream, Wake
 from shared.outbox.routes import outbox_router
@@ -69,6 +70,7 @@ def create(settings: Settings) -> FastAPI:
             limits.internal,
             live.router,
             outbox_router(database, [Stream("alerts.v1")]),
+            dead_letter_router(name, database),
         ],
         lifespan=lifespan,
         checks={"database": database.ping},

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from services.usage.counters.handlers import UsageHandler
 from services.usage.counters.service import CounterService
@@ -11,6 +12,7 @@ from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.replayer import Replayer
 from shared.http import ServiceClient
 from shared.kafka import EventConsumer, Topic
 from shared.kafka.gaps import http_gaps
@@ -28,7 +30,11 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     counters = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
-    handler = UsageHandler(counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set)
+    handling = partial(
+        UsageHandler, counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set
+    )
+    # One each: what a batch under way has changed is told when it is committed, not when a replay is.
+    handler, replays = handling(), handling()
     consumer = EventConsumer(
         group=name,
         topics=TOPICS,
@@ -38,11 +44,12 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         fetch=http_gaps({"files.v1": upload}),
         on_committed=handler.on_committed,
     )
+    replayer = Replayer(database, name, replays.replay, on_committed=replays.on_replayed)
     relay = Relay(database, [Stream("alerts.v1")], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}")
     sweep = Sweep(database, counters, clock)
     async with database, upload:
         yield WorkerParts(
-            tasks=[consumer.run, relay.run],
+            tasks=[consumer.run, relay.run, replayer.run],
             jobs=[Job("sweep", 60, sweep.run_when_due)],
             checks={"database": database.ping, "consumer": consumer.check},
         )

@@ -26,6 +26,7 @@ from tests.fixtures.stack import Stack, person, require_kafka, started
 
 KILLS = int(os.environ.get("FAULTS", "30"))
 LIFETIME = 6  # seconds a reservation lives here
+ROOM = 40_000_000  # bytes each of the loads stores at most
 
 # (process, the step it dies at; None is wherever it is just then). Broker and database take longest to come back.
 STEPS: list[tuple[str, str | None]] = [
@@ -61,16 +62,17 @@ class Load:
     async def run(self) -> None:
         while not self.stop:
             if self.stored and self.chance.random() < 0.2:
-                file_id = self.chance.choice(sorted(self.stored))
-                await self._until({204, 404}, lambda f=file_id: self.who.call("DELETE", f"/api/storage/files/{f}"))
-                del self.stored[file_id]
-                continue
+                await self._delete(self.chance.choice(sorted(self.stored)))
             size, key = self.chance.choice([0, 10, 3_000, 70_000, 1_500_000]), str(uuid4())
-            if sum(self.stored.values()) + size > 40_000_000:
-                await asyncio.sleep(0.02)
-                continue
+            while sum(self.stored.values()) + size > ROOM:
+                # The largest: small ones alone would soon be all there is, and they take shorter ways.
+                await self._delete(max(self.stored, key=lambda file: self.stored[file]))
             answer = await self._until({201}, lambda s=size, k=key: upload(self.who, s, k))
             self.stored[answer.body["file_id"]] = size
+
+    async def _delete(self, file_id: str) -> None:
+        await self._until({204, 404}, lambda: self.who.call("DELETE", f"/api/storage/files/{file_id}"))
+        del self.stored[file_id]
 
     async def _until(self, wanted: set[int], act: Any) -> Any:
         while True:

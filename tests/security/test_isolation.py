@@ -39,6 +39,8 @@ OWN = {
     "/api/storage/files/move",  # and in tests/services/upload/files
     "/api/storage/folders",
     "/api/storage/folders/move",
+    "/api/storage/ledger",
+    "/api/storage/ledger/head",
     "/api/storage/links",
     "/api/storage/settings",
     "/api/storage/transactions",
@@ -64,12 +66,21 @@ OWN = {
     "/api/admin/erasures/check",
     "/api/usage/summary",
     "/api/usage/alerts",
+    "/api/usage/at",
+    "/api/usage/check",
+    "/api/usage/limits",
     "/api/usage/thresholds",
     "/api/usage/proof",
     "/api/notifications",
     "/api/events",
     "/.well-known/jwks.json",
     "/api/payments/callback",  # signed by the provider, not by a person
+}
+# Dead letters, of every service: administrators of the platform only.
+OWN |= {
+    f"/api/admin/{service}/dead-letters{path}"
+    for service in ("gateway", "upload", "usage", "billing")
+    for path in ("", "/replay", "/{letter_id}", "/{letter_id}/replay", "/{letter_id}/discard")
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},

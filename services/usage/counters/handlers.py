@@ -34,11 +34,25 @@ class UsageHandler:
         self._changes: dict[tuple[UUID, int, int], Change] = {}
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
-        for change in await self._counters.apply(connection, records):
+        self._remember(await self._counters.apply(connection, records))
+
+    async def replay(self, connection: Any, records: Sequence[Record]) -> None:
+        """Records that were left out; the position is past them."""
+        for record in records:
+            self._remember(await self._counters.count_left_out(connection, record))
+
+    def _remember(self, changes: Sequence[Change]) -> None:
+        for change in changes:
             # By what it led to: a batch tried twice is counted once.
             self._changes[change.after.tenant_id, change.after.position, change.after.terms.version] = change
 
     def on_committed(self, records: Sequence[Record]) -> None:
+        self.on_replayed(records)
+        with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same
+            LAG.set((self._clock.now() - records[0].time).total_seconds())
+
+    def on_replayed(self, records: Sequence[Record]) -> None:
+        """As after any commit; but how old they are says nothing of the consumer."""
         changes, self._changes = list(self._changes.values()), {}
         for tenant in {change.after.tenant_id for change in changes}:
             self._changed(tenant)
@@ -51,5 +65,3 @@ class UsageHandler:
             ALERTS.labels(threshold, "up" if passing.upward else "down").inc()
         for kind, number in Tally(record.type for record in records).items():
             EVENTS.labels(kind).inc(number)
-        with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same
-            LAG.set((self._clock.now() - records[0].time).total_seconds())

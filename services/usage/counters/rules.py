@@ -66,6 +66,15 @@ def fold(before: State, entries: Iterable[Entry]) -> Change:
     return Change(before, after, tally.deltas, judgement.passed)
 
 
+def count_left_out(before: State, entry: Entry) -> Change:
+    """One entry that was gone past without being counted: counted whatever the position, which never goes back."""
+    change = fold(replace(before, position=min(before.position, entry.seq - 1)), [entry])
+    counted = replace(change.after, position=max(before.position, change.after.position))
+    # It may be half of a replacement whose other half was counted long ago: what stands now is judged.
+    judged = review(counted, entry.time)
+    return Change(before, judged.after, change.deltas, [*change.passed, *judged.passed])
+
+
 def _is_half(event: Event | None) -> bool:
     """Of a replaced file that is kept as a version the bytes come back with the next entry, of the same commit, and
     those of a version that comes back go: usage never was as low, or as high, as it is in between.

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from services.usage.counters.repository import CounterRepository
-from services.usage.counters.rules import Change, fold, grant, rescale, review
+from services.usage.counters.rules import Change, count_left_out, fold, grant, rescale, review
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.repository import ThresholdRepository
 from services.usage.thresholds.rules import DEFAULTS, Crossings, Scale, Threshold
@@ -31,6 +31,12 @@ class CounterService:
         held = await counters.lock(entries, now, self._slack)
         return await self._keep(connection, [fold(held[tenant], mine) for tenant, mine in entries.items()])
 
+    async def count_left_out(self, connection: Any, record: Record) -> list[Change]:
+        """Applies one record that the consumer went past without its effect. That it is once is the caller's care."""
+        counters = CounterRepository(connection)
+        held = await counters.lock([record.tenant_id], self._clock.now(), self._slack)
+        return await self._keep(connection, [count_left_out(held[record.tenant_id], record)])
+
     async def grant(self, connection: Any, tenant: UUID, terms: Terms, traceparent: str | None) -> list[Change]:
         """Stores what billing answered, unless something newer is known, and judges the usage by it."""
         counters, now = CounterRepository(connection), self._clock.now()
@@ -54,7 +60,8 @@ class CounterService:
         return await self._keep(connection, [rescale(held, scale, now, traceparent)])
 
     async def _keep(self, connection: Any, changes: Sequence[Change]) -> list[Change]:
-        kept = [change for change in changes if change.after != change.before]
+        # A file moved between kinds leaves the sums as they were, and counted late the position, too.
+        kept = [change for change in changes if change.after != change.before or change.deltas]
         if kept:
             await CounterRepository(connection).save(kept, self._clock.now())
             await self._thresholds.note(connection, [_crossings(change) for change in kept if change.passed])

@@ -242,6 +242,10 @@ def test_paths() -> None:
     assert service_of("/api/plansx") is None
     assert service_of("/internal/usage/x") is None
     assert service_of("/") is None
+    for service in ("upload", "usage", "billing"):
+        assert service_of(f"/api/admin/{service}/dead-letters") == service
+        assert service_of(f"/api/admin/{service}/dead-letters/x/replay") == service
+    assert service_of("/api/admin/gateway/dead-letters") is None
 
 
 def test_head_is_written_once_for_each_header() -> None:

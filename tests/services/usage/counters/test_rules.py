@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.usage.counters.rules import Change, State, fold, grant, percentage, review
+from services.usage.counters.rules import Change, State, count_left_out, fold, grant, percentage, review
 from services.usage.counters.tally import Amount, Kind
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.rules import DEFAULT, Passed
@@ -189,3 +189,35 @@ def test_percentage_never_rounds_up_to_a_threshold() -> None:
     assert percentage(petabyte * 80 // 100 - 1, petabyte) == 79.99
     assert percentage(0, None) is None
     assert percentage(0, 0) == 100.0
+
+
+@given(history=histories(), which=st.integers(0, 80))
+def test_one_left_out_and_counted_later_gives_the_same_counters(history: History, which: int) -> None:
+    entries = history.entries
+    if not entries:
+        return
+    late = entries[which % len(entries)]
+    short = fold(State(TENANT), [entry for entry in entries if entry is not late])
+    change = count_left_out(short.after, late)
+    whole = fold(State(TENANT), entries)
+    same = ("position", "bytes", "files", "trashed", "versions", "terms")
+    assert [getattr(change.after, name) for name in same] == [getattr(whole.after, name) for name in same]
+    sums = {kind: (d.files, d.bytes) for kind, d in whole.deltas.items() if d.files or d.bytes}
+    late_sums = {kind: (d.files, d.bytes) for kind, d in short.deltas.items()}
+    for kind, d in change.deltas.items():
+        files, size = late_sums.get(kind, (0, 0))
+        late_sums[kind] = (files + d.files, size + d.bytes)
+    assert {kind: held for kind, held in late_sums.items() if held != (0, 0)} == sums
+    for threshold in DEFAULT.thresholds:
+        arm = change.after.arms.get(threshold.level)
+        stands = DEFAULT.reached(threshold, change.after.bytes, change.after.terms.limit)
+        assert (arm is not None and arm.reached) == stands
+
+
+def test_half_of_a_replacement_counted_late_is_judged() -> None:
+    file, smaller = File(50), File(40)
+    entries = [granted(1, 100), stored(1, 50), stored(3, 50, version=True)]
+    state = fold(State(TENANT), entries).after
+    change = count_left_out(state, replaced(2, file, smaller, kept=True))
+    assert (change.after.bytes, change.after.position) == (90, 3)
+    assert [(p.passing.level.value, p.passing.upward) for p in change.passed] == [(100, False), (95, False)]
