@@ -16,6 +16,7 @@ TABLES = [
     "outbox_event",
     "outbox_head",
     "consumer_position",
+    "disk_usage",
 ]
 
 _FILL = """
@@ -25,7 +26,8 @@ _FILL = """
     INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
-    INSERT INTO consumer_position VALUES ('files.v1', $1, 1)
+    INSERT INTO consumer_position VALUES ('files.v1', $1, 1);
+    INSERT INTO disk_usage VALUES ($1, gen_random_uuid(), '2026-03-01', 1, 1, 1, 1, 0, now())
 """
 
 
