@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
+from services.usage.disk.service import DiskService
 from services.usage.live.service import LiveUsage
 from services.usage.proof.service import ProofService
 from services.usage.thresholds.alerts import AlertReader
@@ -19,6 +20,7 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    disk: DiskService
 
 
 async def _services(request: Request) -> UsageServices:

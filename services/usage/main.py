@@ -10,6 +10,8 @@ from services.usage.counters import routes as counters
 from services.usage.counters.reader import CounterReader
 from services.usage.counters.service import CounterService
 from services.usage.dependencies import UsageServices
+from services.usage.disk import routes as disk
+from services.usage.disk.service import DiskService
 from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
 from services.usage.live import routes as live
@@ -56,13 +58,19 @@ def create(settings: Settings) -> FastAPI:
             thresholds.router,
             proof.router,
             live.router,
+            disk.router,
+            disk.admin,
             outbox_router(database, [Stream("alerts.v1")]),
         ],
         lifespan=lifespan,
         checks={"database": database.ping},
     )
     app.state.services = UsageServices(
-        reader, AlertReader(database), waiting, ProofService(reader, waiting, UploadLedger(upload))
+        reader,
+        AlertReader(database),
+        waiting,
+        ProofService(reader, waiting, UploadLedger(upload)),
+        DiskService(database, SystemClock()),
     )
     return app
 

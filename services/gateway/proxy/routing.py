@@ -5,6 +5,7 @@ _PREFIXES = {
     "/api/images": "upload",
     "/api/user": "upload",
     "/api/admin/erasures": "upload",
+    "/api/admin/usage": "usage",
     "/api/usage": "usage",
     "/api/plans": "billing",
     "/api/subscription": "billing",
