@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
+from services.usage.disk.service import DiskService
 from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
 from services.usage.past.service import PastService
@@ -25,6 +26,7 @@ class UsageServices:
     past: PastService
     choices: ThresholdChoices
     limits: LimitService
+    disk: DiskService
 
 
 async def _services(request: Request) -> UsageServices:

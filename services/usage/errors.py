@@ -15,6 +15,18 @@ class NotTheManager(DomainError):
         super().__init__("manager_required", 403, "Only owners and admins of the team may change its thresholds.")
 
 
+class DiskUsageNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("disk_usage_not_found", 404, "The disk usage of that project was never measured.")
+
+
+class RangeInvalid(DomainError):
+    def __init__(self, days: int) -> None:
+        super().__init__(
+            "range_invalid", 422, f"Wanted: a first day that is not after the last, {days} days at most.", days=days
+        )
+
+
 class LedgerUnreachable(DomainError):
     def __init__(self) -> None:
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")

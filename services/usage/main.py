@@ -10,6 +10,8 @@ from services.usage.counters import routes as counters
 from services.usage.counters.reader import CounterReader
 from services.usage.counters.service import CounterService
 from services.usage.dependencies import UsageServices
+from services.usage.disk import routes as disk
+from services.usage.disk.service import DiskService
 from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
 from services.usage.limits import routes as limits
@@ -69,6 +71,8 @@ def create(settings: Settings) -> FastAPI:
             limits.router,
             limits.internal,
             live.router,
+            disk.router,
+            disk.admin,
             outbox_router(database, [Stream("alerts.v1")]),
             dead_letter_router(name, database),
         ],
@@ -83,6 +87,7 @@ def create(settings: Settings) -> FastAPI:
         past=PastService(ledger, clock),
         choices=ThresholdChoices(database, service, reader, wake),
         limits=LimitService(database, reader),
+        disk=DiskService(database, clock),
     )
     return app
 

@@ -1,4 +1,4 @@
-"""The consumer, the relay of alerts and the daily sweep: `python -m services.usage.worker`."""
+"""The consumer, the relay of alerts, the daily sweep and the look at the disk: `python -m services.usage.worker`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,6 +6,9 @@ from functools import partial
 
 from services.usage.counters.handlers import UsageHandler
 from services.usage.counters.service import CounterService
+from services.usage.disk.collection import DiskCollection
+from services.usage.disk.engine import DockerEngine
+from services.usage.disk.rules import Labels
 from services.usage.live.service import CHANNEL
 from services.usage.settings import Settings
 from services.usage.thresholds.service import ThresholdService
@@ -47,10 +50,17 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     replayer = Replayer(database, name, replays.replay, on_committed=replays.on_replayed)
     relay = Relay(database, [Stream("alerts.v1")], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}")
     sweep = Sweep(database, counters, clock)
+    engine = DockerEngine(settings.docker_url) if settings.docker_url else None
+    labels = Labels(settings.docker_tenant_label, settings.docker_project_label)
+    disk = DiskCollection(database, engine, labels, clock)
     async with database, upload:
         yield WorkerParts(
             tasks=[consumer.run, relay.run, replayer.run],
-            jobs=[Job("sweep", 60, sweep.run_when_due)],
+            jobs=[
+                Job("sweep", 60, sweep.run_when_due),
+                Job("disk", 5, disk.run_when_due),
+                Job("disk metrics", 60, disk.measure),
+            ],
             checks={"database": database.ping, "consumer": consumer.check},
         )
 

@@ -17,6 +17,7 @@ TABLES = [
     "outbox_event",
     "outbox_head",
     "consumer_position",
+    "disk_usage",
 ]
 
 _FILL = """
@@ -28,7 +29,8 @@ _FILL = """
         VALUES (gen_random_uuid(), $1, 'storage', 'percent', 80, '2026-03-01', 1, 90, true, now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
-    INSERT INTO consumer_position VALUES ('files.v1', $1, 1)
+    INSERT INTO consumer_position VALUES ('files.v1', $1, 1);
+    INSERT INTO disk_usage VALUES ($1, gen_random_uuid(), '2026-03-01', 1, 1, 1, 1, 0, now())
 """
 
 

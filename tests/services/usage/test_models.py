@@ -7,10 +7,19 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
+from services.usage.disk.models import DiskRun, DiskUsage
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from tests.fixtures.postgres import ServiceDatabase
 
-MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, ThresholdChoice, Alert]
+MODELS: list[type[SQLModel]] = [
+    TenantUsage,
+    UsageBreakdown,
+    ThresholdState,
+    ThresholdChoice,
+    Alert,
+    DiskUsage,
+    DiskRun,
+]
 
 
 async def test_models_are_the_migrated_tables(usage_db: ServiceDatabase) -> None:

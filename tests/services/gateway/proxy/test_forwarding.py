@@ -240,6 +240,7 @@ def test_paths() -> None:
     assert service_of("/api/storage/quota") == "upload"
     assert service_of("/api/plans") == "billing"
     assert service_of("/api/plansx") is None
+    assert service_of("/api/admin/usage/disk/runs") == "usage"
     assert service_of("/internal/usage/x") is None
     assert service_of("/") is None
     for service in ("upload", "usage", "billing"):
