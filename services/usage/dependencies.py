@@ -8,7 +8,9 @@ from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
 from services.usage.live.service import LiveUsage
+from services.usage.management.reader import ManagementReader
 from services.usage.proof.service import ProofService
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from shared.http import CurrentTenant
 
@@ -19,6 +21,8 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    management: ManagementReader
+    isolation: IsolationService
 
 
 async def _services(request: Request) -> UsageServices:

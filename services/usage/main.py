@@ -14,10 +14,16 @@ from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
 from services.usage.live import routes as live
 from services.usage.live.service import Changes, LiveUsage
+from services.usage.management import routes as management
+from services.usage.management.calculation import CHANNEL as CALCULATION
+from services.usage.management.reader import ManagementReader
 from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
+from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
+from services.usage.tenants import routes as tenants
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds import routes as thresholds
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.service import ThresholdService
@@ -39,6 +45,8 @@ def create(settings: Settings) -> FastAPI:
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
     waiting = LiveUsage(reader, changes)
+    old = Wake(database, CALCULATION)
+    management_reader = ManagementReader(database, SystemClock(), lambda tenant: old.set(str(tenant)))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,13 +64,20 @@ def create(settings: Settings) -> FastAPI:
             thresholds.router,
             proof.router,
             live.router,
+            management.router,
+            tenants.router,
             outbox_router(database, [Stream("alerts.v1")]),
         ],
         lifespan=lifespan,
         checks={"database": database.ping},
     )
     app.state.services = UsageServices(
-        reader, AlertReader(database), waiting, ProofService(reader, waiting, UploadLedger(upload))
+        reader,
+        AlertReader(database),
+        waiting,
+        ProofService(reader, waiting, UploadLedger(upload)),
+        management_reader,
+        IsolationService(database, management_reader, Wake(database, TENANT).set),
     )
     return app
 

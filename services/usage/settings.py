@@ -1,5 +1,8 @@
 from typing import ClassVar
 
+from pydantic import Field
+
+from services.usage.tenants.models import Isolation
 from shared.settings import ServiceSettings
 
 
@@ -8,3 +11,5 @@ class Settings(ServiceSettings):
 
     upload_url: str
     billing_url: str
+    tenant_isolation: Isolation = "shared"  # of new tenants
+    calculation_hour: int = Field(default=3, ge=0, le=23)  # UTC

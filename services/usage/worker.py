@@ -1,12 +1,19 @@
-"""The consumer, the relay of alerts and the daily sweep: `python -m services.usage.worker`."""
+"""The consumer, the relay of alerts, provisioning, and what is done once a day: `python -m services.usage.worker`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.usage.counters.handlers import UsageHandler
 from services.usage.counters.service import CounterService
+from services.usage.dispatch import Dispatch
 from services.usage.live.service import CHANNEL
+from services.usage.management.calculation import Calculator
+from services.usage.management.handlers import CleanupHandler
+from services.usage.management.schedule import CalculationSchedule
+from services.usage.schemas.provisioner import CHANNEL as TENANT
+from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
+from services.usage.tenants.handlers import TenantHandler
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from shared.clock import SystemClock
@@ -18,7 +25,7 @@ from shared.outbox import Relay, Stream, Wake
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
-TOPICS = {"files.v1": Topic(), "entitlements.v1": Topic(compacted=True)}
+TOPICS = {"files.v1": Topic(), "entitlements.v1": Topic(compacted=True), "tenants.v1": Topic(compacted=True)}
 
 
 @asynccontextmanager
@@ -28,22 +35,31 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     counters = CounterService(ThresholdService(), clock)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
-    handler = UsageHandler(counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set)
+    usage = UsageHandler(counters, clock, changed=lambda tenant: changed.set(str(tenant)), announced=outbox.set)
+    dispatch = Dispatch(
+        [
+            (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, Wake(database, TENANT).set)),
+            (frozenset({"files.v1", "entitlements.v1"}), usage),
+            (frozenset({"files.v1"}), CleanupHandler()),
+        ]
+    )
     consumer = EventConsumer(
         group=name,
         topics=TOPICS,
         database=database,
         bootstrap=settings.kafka_bootstrap,
-        apply=handler.apply,
+        apply=dispatch.apply,
         fetch=http_gaps({"files.v1": upload}),
-        on_committed=handler.on_committed,
+        on_committed=dispatch.on_committed,
     )
     relay = Relay(database, [Stream("alerts.v1")], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}")
     sweep = Sweep(database, counters, clock)
+    calculator = Calculator(database, clock)
+    schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
     async with database, upload:
         yield WorkerParts(
-            tasks=[consumer.run, relay.run],
-            jobs=[Job("sweep", 60, sweep.run_when_due)],
+            tasks=[consumer.run, relay.run, Provisioner(database).run, calculator.run],
+            jobs=[Job("sweep", 60, sweep.run_when_due), Job("calculation", 60, schedule.run_when_due)],
             checks={"database": database.ping, "consumer": consumer.check},
         )
 
