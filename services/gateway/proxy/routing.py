@@ -6,6 +6,7 @@ _PREFIXES = {
     "/api/user": "upload",
     "/api/admin/erasures": "upload",
     "/api/usage": "usage",
+    "/api/admin/usage": "usage",
     "/api/plans": "billing",
     "/api/subscription": "billing",
     "/api/credits": "billing",
