@@ -16,6 +16,9 @@ TABLES = [
     "outbox_event",
     "outbox_head",
     "consumer_position",
+    "tenant",
+    "storage_management",
+    "cleanup_day",
 ]
 
 _FILL = """
@@ -25,7 +28,11 @@ _FILL = """
     INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
-    INSERT INTO consumer_position VALUES ('files.v1', $1, 1)
+    INSERT INTO consumer_position VALUES ('files.v1', $1, 1);
+    INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
+        VALUES ($1, 't', 'T', $1, 'UTC', 'shared', 1);
+    INSERT INTO storage_management (tenant_id) VALUES ($1);
+    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10)
 """
 
 

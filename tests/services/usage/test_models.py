@@ -7,10 +7,20 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
+from services.usage.management.models import CleanupDay, StorageManagement
+from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdState
 from tests.fixtures.postgres import ServiceDatabase
 
-MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, Alert]
+MODELS: list[type[SQLModel]] = [
+    TenantUsage,
+    UsageBreakdown,
+    ThresholdState,
+    Alert,
+    Tenant,
+    StorageManagement,
+    CleanupDay,
+]
 
 
 async def test_models_are_the_migrated_tables(usage_db: ServiceDatabase) -> None:
