@@ -54,6 +54,10 @@ class World:
 
     async def apply(self, *records: Record) -> None:
         """As the consumer does, in one transaction."""
+        async with self.worker.transaction() as connection:
+            await self.apply_within(connection, *records)
+
+    async def apply_within(self, connection: Any, *records: Record) -> None:
         clock = SystemClock()
         counters = CounterService(ThresholdService(), clock)
         usage = UsageHandler(counters, clock, changed=lambda _: None, announced=lambda: None)
@@ -64,8 +68,7 @@ class World:
                 (frozenset({"files.v1"}), CleanupHandler()),
             ]
         )
-        async with self.worker.transaction() as connection:
-            await dispatch.apply(connection, records)
+        await dispatch.apply(connection, records)
 
     async def sign_up(self, *records: Record) -> UUID:
         """A new tenant with what it has stored already, provisioned."""

@@ -231,10 +231,10 @@ def _calculation() -> None:
 
 
 def _provisioning() -> None:
-    # Each is one transaction and may be run twice: whatever is there already stays.
+    # Each is one transaction and may be run twice. Nothing is copied: what the row holds is calculated where it goes.
     _function(
         "provision_client_schema(tenant uuid) RETURNS text",
-        f"""
+        """
         DECLARE
             known tenant;
             target text;
@@ -242,9 +242,6 @@ def _provisioning() -> None:
             SELECT * INTO known FROM tenant AS t
             WHERE t.tenant_id = provision_client_schema.tenant FOR NO KEY UPDATE;
             target := clone_client_schema(known.tenant_id);
-            EXECUTE format('INSERT INTO %I.storage_management ({_NAMES})
-                SELECT {_NAMES} FROM storage_management WHERE tenant_id = $1 ON CONFLICT DO NOTHING', target)
-            USING known.tenant_id;
             DELETE FROM storage_management AS s WHERE s.tenant_id = known.tenant_id;
             UPDATE tenant AS t SET isolation = 'schema', place = 'schema' WHERE t.tenant_id = known.tenant_id;
             PERFORM calculate_client_storage_usage(target);
@@ -254,19 +251,12 @@ def _provisioning() -> None:
     )
     _function(
         "provision_shared_storage(tenant uuid) RETURNS void",
-        f"""
+        """
         DECLARE
             known tenant;
-            source text;
         BEGIN
             SELECT * INTO known FROM tenant AS t
             WHERE t.tenant_id = provision_shared_storage.tenant AND t.deleted_at IS NULL FOR NO KEY UPDATE;
-            source := format('client_%s.storage_management', known.number);
-            IF to_regclass(source) IS NOT NULL THEN
-                EXECUTE format('INSERT INTO storage_management (tenant_id, {_NAMES})
-                    SELECT $1, {_NAMES} FROM %s ON CONFLICT (tenant_id) DO NOTHING', source)
-                USING known.tenant_id;
-            END IF;
             PERFORM drop_client_schema(known.tenant_id);
             UPDATE tenant AS t SET isolation = 'shared', place = 'shared' WHERE t.tenant_id = known.tenant_id;
             PERFORM calculate_storage_usage(known.tenant_id);

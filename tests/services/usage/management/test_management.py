@@ -187,6 +187,20 @@ async def test_files_that_come_while_it_is_calculated(here: World) -> None:
     assert calculations("access").get("corrected", 0) == before, "the counters were right all the time"
 
 
+async def test_it_waits_for_files_whose_commit_is_under_way(here: World) -> None:
+    tenant = await here.sign_up(stored(1, 60, tenant=uuid4()))
+    async with here.worker.transaction() as connection:
+        await here.apply_within(connection, stored(2, 10, tenant=tenant))
+        calculating = asyncio.create_task(query(here.dsn.worker, "SELECT calculate_storage_usage($1)", tenant))
+        sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%calculate_storage_usage%'"
+        async with asyncio.timeout(5):
+            while not await query(here.dsn.superuser, sql):
+                await asyncio.sleep(0.01)
+    assert (await calculating)[0][0] == 70
+    found = await query(here.dsn.worker, "SELECT bytes FROM tenant_usage WHERE tenant_id = $1", tenant)
+    assert found[0]["bytes"] == (await here.get(tenant))[1]["total_used"] == 70
+
+
 async def test_once_a_day_from_the_hour_on(here: World) -> None:
     tenants = [await here.sign_up() for _ in range(3)]
     day = datetime.now(UTC).date()
