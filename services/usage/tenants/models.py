@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlmodel import Field, SQLModel
 
@@ -19,6 +19,11 @@ class Tenant(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("isolation IN ('shared', 'schema')"),
         CheckConstraint("place IN ('shared', 'schema')"),
+        Index(
+            "tenant_unsettled",
+            "tenant_id",
+            postgresql_where=text("place IS DISTINCT FROM CASE WHEN deleted_at IS NULL THEN isolation END"),
+        ),
     )
 
     tenant_id: UUID = Field(primary_key=True)
