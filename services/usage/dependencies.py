@@ -10,8 +10,10 @@ from services.usage.counters.reader import CounterReader
 from services.usage.disk.service import DiskService
 from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
+from services.usage.management.reader import ManagementReader
 from services.usage.past.service import PastService
 from services.usage.proof.service import ProofService
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
 from shared.http import CurrentTenant
@@ -27,6 +29,8 @@ class UsageServices:
     choices: ThresholdChoices
     limits: LimitService
     disk: DiskService
+    management: ManagementReader
+    isolation: IsolationService
 
 
 async def _services(request: Request) -> UsageServices:

@@ -39,6 +39,18 @@ class NotYet(DomainError):
         )
 
 
+class TenantNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("tenant_not_found", 404, "There is no such tenant.")
+
+
+class StorageNotCalculated(DomainError):
+    """A tenant so new that the worker has not come to it."""
+
+    def __init__(self) -> None:
+        super().__init__("storage_not_calculated", 503, "What this tenant stores was not calculated yet. Ask again.")
+
+
 class ProofUnsettled(DomainError):
     """The store is never looked at while it is of the same moment as the counters: files come and go too fast."""
 

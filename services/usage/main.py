@@ -18,12 +18,18 @@ from services.usage.limits import routes as limits
 from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
 from services.usage.live.service import Changes, LiveUsage
+from services.usage.management import routes as management
+from services.usage.management.calculation import CHANNEL as CALCULATION
+from services.usage.management.reader import ManagementReader
 from services.usage.past import routes as past
 from services.usage.past.service import PastService
 from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
+from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
+from services.usage.tenants import routes as tenants
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds import routes as thresholds
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
@@ -49,6 +55,8 @@ def create(settings: Settings) -> FastAPI:
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
     waiting = LiveUsage(reader, changes)
+    old = Wake(database, CALCULATION)
+    management_reader = ManagementReader(database, SystemClock(), lambda tenant: old.set(str(tenant)))
 
     ledger = UploadLedger(upload)
 
@@ -73,6 +81,8 @@ def create(settings: Settings) -> FastAPI:
             live.router,
             disk.router,
             disk.admin,
+            management.router,
+            tenants.router,
             outbox_router(database, [Stream("alerts.v1")]),
             dead_letter_router(name, database),
         ],
@@ -88,6 +98,8 @@ def create(settings: Settings) -> FastAPI:
         choices=ThresholdChoices(database, service, reader, wake),
         limits=LimitService(database, reader),
         disk=DiskService(database, clock),
+        management=management_reader,
+        isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
     )
     return app
 

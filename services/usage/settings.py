@@ -3,6 +3,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from services.usage.tenants.models import Isolation
 from shared.settings import ServiceSettings
 
 
@@ -15,6 +16,8 @@ class Settings(ServiceSettings):
     docker_url: str = ""  # of the engine whose disk is measured; empty: none is
     docker_tenant_label: str = Field(default="stowage.tenant", min_length=1)
     docker_project_label: str = Field(default="stowage.project", min_length=1)
+    tenant_isolation: Isolation = "shared"  # of new tenants
+    calculation_hour: int = Field(default=3, ge=0, le=23)  # UTC
 
     @field_validator("docker_url")
     @classmethod

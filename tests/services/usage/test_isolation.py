@@ -18,6 +18,9 @@ TABLES = [
     "outbox_head",
     "consumer_position",
     "disk_usage",
+    "tenant",
+    "storage_management",
+    "cleanup_day",
 ]
 
 _FILL = """
@@ -30,7 +33,11 @@ _FILL = """
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
     INSERT INTO consumer_position VALUES ('files.v1', $1, 1);
-    INSERT INTO disk_usage VALUES ($1, gen_random_uuid(), '2026-03-01', 1, 1, 1, 1, 0, now())
+    INSERT INTO disk_usage VALUES ($1, gen_random_uuid(), '2026-03-01', 1, 1, 1, 1, 0, now());
+    INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
+        VALUES ($1, 't', 'T', $1, 'UTC', 'shared', 1);
+    INSERT INTO storage_management (tenant_id) VALUES ($1);
+    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10)
 """
 
 

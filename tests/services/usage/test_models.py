@@ -8,6 +8,8 @@ from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
 from services.usage.disk.models import DiskRun, DiskUsage
+from services.usage.management.models import CleanupDay, StorageManagement
+from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from tests.fixtures.postgres import ServiceDatabase
 
@@ -19,6 +21,9 @@ MODELS: list[type[SQLModel]] = [
     Alert,
     DiskUsage,
     DiskRun,
+    Tenant,
+    StorageManagement,
+    CleanupDay,
 ]
 
 
