@@ -21,7 +21,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from deploy.local.demo.client import Person, read
+from deploy.local.demo.client import DemoFailed, Person, read
 from tests.fixtures.stack import Stack, person, require_kafka, started
 
 KILLS = int(os.environ.get("FAULTS", "30"))
@@ -76,7 +76,7 @@ class Load:
 
     async def _until(self, wanted: set[int], act: Any) -> Any:
         while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, DemoFailed):
                 async with asyncio.timeout(30):
                     answer = await act()
                 if answer.status in wanted:
