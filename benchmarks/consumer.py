@@ -20,8 +20,9 @@ from benchmarks import samples, servers
 from benchmarks.report import Row
 from services.usage.counters.handlers import UsageHandler
 from services.usage.counters.service import CounterService
+from services.usage.dispatch import Dispatch
+from services.usage.management.handlers import CleanupHandler
 from services.usage.thresholds.service import ThresholdService
-from services.usage.traffic.service import TrafficService
 from services.usage.worker import TOPICS
 from shared.clock import SystemClock
 from shared.db import Database
@@ -88,7 +89,9 @@ async def _ours(address: str, created: ServiceDatabase, tenants: list[UUID]) -> 
     await watcher.executemany(_KNOWN, [(tenant, 10 * samples.SIZE * EACH, now) for tenant in tenants])
     async with Database(created.worker) as database:
         counters = CounterService(ThresholdService(), clock)
-        handler = UsageHandler(counters, TrafficService(clock), clock, changed=lambda _: None, announced=lambda: None)
+        usage = UsageHandler(counters, clock, changed=lambda _: None, announced=lambda: None)
+        files = frozenset({"files.v1"})
+        handler = Dispatch([(files, usage), (files, CleanupHandler())])
         consumer = EventConsumer(
             group="usage",
             topics=TOPICS,

@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from deploy.local.hold import end, refuse_second
-from deploy.local.home import Home, StackError
+from deploy.local.home import SERVICES, Home, StackError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,9 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     storage = command("storage", _storage, "Adopt files that are there already, or move files to another store.")
     storage.add_argument("action", choices=("import", "migrate"))
     storage.add_argument("words", nargs=argparse.REMAINDER, help="see `stowage storage import --help`")
+    proof = command("proof", _proof, "Compare ledger, counters and store of a tenant, or of all of them.")
+    proof.add_argument("tenant", nargs="?", help="its short name or id")
+    proof.add_argument("--json", action="store_true", help="for programs")
     job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
     job.add_argument("action", choices=("list", "run"))
     job.add_argument("name", nargs="?", help="which one to run")
+    letters = command("dead-letters", _dead_letters, "Records that could not be applied: look, replay, discard.")
+    letters.add_argument("action", choices=("list", "show", "replay", "discard"))
+    letters.add_argument("id", nargs="?", type=UUID, help="which one to show, replay or discard")
+    letters.add_argument("--all", action="store_true", help="replay all that wait")
+    letters.add_argument("--reason", help="why one is discarded, at most 500 characters")
+    letters.add_argument("--service", choices=SERVICES, help="of this one only")
+    letters.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
@@ -215,28 +226,42 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _job(arguments: argparse.Namespace) -> int:
     name = [arguments.name] if arguments.name else []
-    return _beside(Home(arguments.home), "services.upload.jobs", [arguments.action, *name])
+    return _beside(Home(arguments.home), "upload", "services.upload.jobs", [arguments.action, *name])
+
+
+def _proof(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    tenant = [_tenants_id(running_state(home), arguments.tenant)] if arguments.tenant else []
+    return _beside(home, "usage", "services.usage.proof", [*tenant, *(["--json"] if arguments.json else [])])
+
+
+def _dead_letters(arguments: argparse.Namespace) -> int:
+    from deploy.local import dead_letters
+
+    return dead_letters.main(arguments, running_state(Home(arguments.home)))
 
 
 def _storage(arguments: argparse.Namespace) -> int:
     module = {"import": "services.upload.imports", "migrate": "services.upload.relocation"}[arguments.action]
     home = Home(arguments.home)
-    return _beside(home, module, _with_tenants_id(running_state(home), arguments.words))
+    return _beside(home, "upload", module, _with_tenants_id(running_state(home), arguments.words))
 
 
 def _with_tenants_id(state: Mapping[str, Any], words: list[str]) -> list[str]:
-    """The storage service knows tenants by their ids only; people know them by their short names."""
-    from uuid import UUID
-
     if "--tenant" not in words[:-1]:
         return words
     place = words.index("--tenant") + 1
+    return [*words[:place], _tenants_id(state, words[place]), *words[place + 1 :]]
+
+
+def _tenants_id(state: Mapping[str, Any], tenant: str) -> str:
+    """Services know tenants by their ids only; people know them by their short names."""
+    from uuid import UUID
+
     try:
-        UUID(words[place])
+        return str(UUID(tenant))
     except ValueError:
-        found = asyncio.run(_tenant_called(state["postgres_worker"]["gateway"], words[place]))
-        return [*words[:place], found, *words[place + 1 :]]
-    return words
+        return asyncio.run(_tenant_called(state["postgres_worker"]["gateway"], tenant))
 
 
 async def _tenant_called(dsn: str, slug: str) -> str:
@@ -252,11 +277,11 @@ async def _tenant_called(dsn: str, slug: str) -> str:
     return str(found)
 
 
-def _beside(home: Home, module: str, words: list[str]) -> int:
-    """A command of the storage service in a process of its own, told what the running worker was told."""
+def _beside(home: Home, service: str, module: str, words: list[str]) -> int:
+    """A command of a service in a process of its own, told what the service's running worker was told."""
     from deploy.local.parts import running_environment
 
-    told = running_environment(home, running_state(home), "upload")
+    told = running_environment(home, running_state(home), service)
     return subprocess.run([sys.executable, "-m", module, *words], env=told, cwd=ROOT, check=False).returncode
 
 

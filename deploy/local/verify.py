@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from services.usage.schemas.verify import verify_schemas
 from shared.db.verify import verify
 
 
@@ -12,6 +13,8 @@ async def verify_all(owners: dict[str, str]) -> dict[str, list[str]]:
         connection = await asyncpg.connect(dsn)
         try:
             found[service] = await verify(connection, service)
+            if service == "usage":
+                found[service] += await verify_schemas(connection)
         finally:
             await connection.close()
     return found

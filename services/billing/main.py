@@ -13,6 +13,7 @@ from services.billing.plans import routes as plans
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import create_app, serve
 from shared.http.idempotency import Idempotency
 from shared.outbox import Wake
@@ -35,7 +36,13 @@ def create(settings: Settings) -> FastAPI:
     app = create_app(
         settings,
         title="Stowage billing",
-        routers=[payments.router, plans.router, subscriptions.router, outbox_router(core.database, STREAMS)],
+        routers=[
+            payments.router,
+            plans.router,
+            subscriptions.router,
+            outbox_router(core.database, STREAMS),
+            dead_letter_router(settings.service_name, core.database),
+        ],
         lifespan=lifespan,
         checks={"database": core.database.ping},
         middleware=[Middleware(Idempotency, database=core.database)],

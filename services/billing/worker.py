@@ -12,6 +12,7 @@ from services.billing.payments.processing import CallbackWorker
 from services.billing.settings import Settings
 from services.billing.subscriptions.handlers import TenantHandler
 from services.billing.wiring import CALLBACKS, STREAMS, Core, build_core, check_catalogue, register_catalogue
+from shared.dead_letters.replayer import Replayer
 from shared.http.idempotency import sweep
 from shared.kafka import EventConsumer, Topic
 from shared.outbox import Listener, Relay
@@ -37,14 +38,17 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         wake=core.wake.set,
     )
     relay = Relay(core.database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/billing")
+    tenants = TenantHandler(core.subscriptions)
     consumer = EventConsumer(
         group="billing",
         topics={"tenants.v1": Topic(compacted=True)},
         database=core.database,
         bootstrap=settings.kafka_bootstrap,
-        apply=TenantHandler(core.subscriptions).apply,
+        apply=tenants.apply,
         on_committed=lambda _records: core.wake.set(),
     )
+    # A team is given its plan once, however late it is heard of.
+    replayer = Replayer(core.database, "billing", tenants.apply, on_committed=lambda _records: core.wake.set())
 
     async def forget() -> None:
         await sweep(core.database)
@@ -55,7 +59,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         await register_catalogue(core)
         try:
             yield WorkerParts(
-                tasks=[relay.run, consumer.run, lambda: work_off(core, callbacks)],
+                tasks=[relay.run, consumer.run, replayer.run, lambda: work_off(core, callbacks)],
                 jobs=[Job("janitor", min(1.0, settings.janitor_seconds), janitor.run), Job("forget", 3600, forget)],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )

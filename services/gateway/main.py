@@ -38,6 +38,7 @@ from services.gateway.tenants.routes import router as tenants_router
 from services.gateway.traffic.service import Traffic
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Stream, Wake
 from shared.outbox.routes import outbox_router
@@ -135,7 +136,11 @@ def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Poo
     app = create_app(
         settings,
         title="Stowage gateway",
-        routers=[*ROUTERS, outbox_router(parts.database, STREAMS)],
+        routers=[
+            *ROUTERS,
+            outbox_router(parts.database, STREAMS),
+            dead_letter_router("gateway", parts.database),
+        ],
         lifespan=lifespan,
         checks={"database": parts.database.ping},
     )

@@ -14,6 +14,7 @@ from services.gateway.sessions.repository import SessionRepository
 from services.gateway.settings import Settings
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.replayer import Replayer
 from shared.http import ServiceClient
 from shared.kafka import EventConsumer, Record, Topic
 from shared.kafka.gaps import http_gaps
@@ -37,15 +38,18 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             for tenant in {record.tenant_id for record in records}:
                 wake.set(str(tenant))
 
+        handlers = NotificationHandlers(settings.base_url)
         consumer = EventConsumer(
             group="gateway",
             topics={"alerts.v1": Topic(), "billing.v1": Topic()},
             database=database,
             bootstrap=settings.kafka_bootstrap,
-            apply=NotificationHandlers(settings.base_url).apply,
+            apply=handlers.apply,
             fetch=http_gaps({"alerts.v1": usage, "billing.v1": billing}),
             on_committed=tell,
         )
+        # The event's id is the notification's: it comes once, whenever it comes.
+        replayer = Replayer(database, "gateway", handlers.apply, on_committed=tell)
         relay = Relay(database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/gateway")
         postman = Postman(database, settings.smtp_url, settings.mail_from, clock)
 
@@ -54,7 +58,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 await SessionRepository(connection).delete_expired(clock.now())
 
         yield WorkerParts(
-            tasks=[relay.run, consumer.run],
+            tasks=[relay.run, consumer.run, replayer.run],
             jobs=[Job("mail", 1.0, postman.send_due), Job("sessions", 3600.0, forget_sessions)],
             checks={"database": database.ping, "consumer": consumer.check},
             routers=[outbox_router(database, STREAMS)],

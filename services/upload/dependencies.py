@@ -21,6 +21,7 @@ from services.upload.images.service import ImageService
 from services.upload.images.thumbnails.service import ThumbnailService
 from services.upload.images.upload import ImageUploads
 from services.upload.intake.intake import Intake
+from services.upload.ledger.download import LedgerDownload
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links.service import LinkService
@@ -51,6 +52,7 @@ class UploadServices:
     direct: Direct
     links: LinkService
     transactions: TransactionService
+    download: LedgerDownload
     proof: ProofService
     cleanup: CleanupService
     overview: OverviewService

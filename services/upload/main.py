@@ -37,6 +37,7 @@ from services.upload.intake.acceptance import Acceptance
 from services.upload.intake.intake import Intake
 from services.upload.ledger import routes as ledger
 from services.upload.ledger import trail_routes as trail
+from services.upload.ledger.download import LedgerDownload
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
@@ -64,6 +65,7 @@ from services.upload.versions.service import VersionService
 from services.upload.wiring import FILES, policy_of
 from shared.clock import Clock, SystemClock
 from shared.db import Database
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Wake
 from shared.outbox.routes import outbox_router
@@ -124,6 +126,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             image_routes.router,
             *user,
             outbox_router(database, [FILES]),
+            dead_letter_router(name, database),
         ],
         lifespan=lifespan,
         shortcuts=SHORTCUTS,
@@ -150,6 +153,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         versions=VersionService(database, accounts, entitlements),
         links=signed,
         transactions=TransactionService(database),
+        download=LedgerDownload(database),
         direct=offered,
         proof=ProofService(database, locations),
         cleanup=CleanupService(database, accounts),

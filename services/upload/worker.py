@@ -7,10 +7,11 @@ from typing import Any
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.settings import Settings
 from services.upload.tasks.runner import TaskRunner
-from services.upload.tenants.handlers import on_tenants
+from services.upload.tenants.handlers import on_tenants, replay_tenant
 from services.upload.upkeep import open_upkeep
 from services.upload.wiring import FILES
 from shared import faults
+from shared.dead_letters.replayer import Replayer
 from shared.kafka import EventConsumer, Record, Topic
 from shared.outbox import Relay
 from shared.settings import load
@@ -32,9 +33,10 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             bootstrap=settings.kafka_bootstrap,
             apply=_apply,
         )
+        replayer = Replayer(database, name, _replay)
         runner = TaskRunner(database, upkeep.handlers, concurrency=settings.task_concurrency)
         yield WorkerParts(
-            tasks=[relay.run, consumer.run, runner.run],
+            tasks=[relay.run, consumer.run, replayer.run, runner.run],
             jobs=[*upkeep.jobs.periodic(), Job("tasks", 10, runner.measure)],
             checks={"database": database.ping, "consumer": consumer.check},
         )
@@ -43,6 +45,12 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
 async def _apply(connection: Any, records: Sequence[Record]) -> None:
     await on_tenants(connection, records)
     await on_entitlements(connection, records)
+
+
+async def _replay(connection: Any, records: Sequence[Record]) -> None:
+    for record in records:
+        await replay_tenant(connection, record)
+    await on_entitlements(connection, records)  # an older version never replaces a newer one
 
 
 async def _after_send() -> None:

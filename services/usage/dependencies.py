@@ -7,9 +7,15 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
+from services.usage.disk.service import DiskService
+from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
+from services.usage.management.reader import ManagementReader
+from services.usage.past.service import PastService
 from services.usage.proof.service import ProofService
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
+from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.traffic.service import ProjectReader
 from shared.http import CurrentTenant
 
@@ -20,6 +26,12 @@ class UsageServices:
     alerts: AlertReader
     live: LiveUsage
     proof: ProofService
+    past: PastService
+    choices: ThresholdChoices
+    limits: LimitService
+    disk: DiskService
+    management: ManagementReader
+    isolation: IsolationService
     projects: ProjectReader
 
 

@@ -10,9 +10,45 @@ class EntitlementsUnknown(DomainError):
         )
 
 
+class NotTheManager(DomainError):
+    def __init__(self) -> None:
+        super().__init__("manager_required", 403, "Only owners and admins of the team may change its thresholds.")
+
+
+class DiskUsageNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("disk_usage_not_found", 404, "The disk usage of that project was never measured.")
+
+
+class RangeInvalid(DomainError):
+    def __init__(self, days: int) -> None:
+        super().__init__(
+            "range_invalid", 422, f"Wanted: a first day that is not after the last, {days} days at most.", days=days
+        )
+
+
 class LedgerUnreachable(DomainError):
     def __init__(self) -> None:
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")
+
+
+class NotYet(DomainError):
+    def __init__(self) -> None:
+        super().__init__(
+            "in_the_future", 422, "What will be stored then is not known yet: name a time that has passed."
+        )
+
+
+class TenantNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("tenant_not_found", 404, "There is no such tenant.")
+
+
+class StorageNotCalculated(DomainError):
+    """A tenant so new that the worker has not come to it."""
+
+    def __init__(self) -> None:
+        super().__init__("storage_not_calculated", 503, "What this tenant stores was not calculated yet. Ask again.")
 
 
 class ProjectNotFound(DomainError):

@@ -10,21 +10,35 @@ from services.usage.counters import routes as counters
 from services.usage.counters.reader import CounterReader
 from services.usage.counters.service import CounterService
 from services.usage.dependencies import UsageServices
+from services.usage.disk import routes as disk
+from services.usage.disk.service import DiskService
 from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
+from services.usage.limits import routes as limits
+from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
 from services.usage.live.service import Changes, LiveUsage
+from services.usage.management import routes as management
+from services.usage.management.calculation import CHANNEL as CALCULATION
+from services.usage.management.reader import ManagementReader
+from services.usage.past import routes as past
+from services.usage.past.service import PastService
 from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
+from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
+from services.usage.tenants import routes as tenants
+from services.usage.tenants.service import IsolationService
 from services.usage.thresholds import routes as thresholds
 from services.usage.thresholds.alerts import AlertReader
+from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic import routes as traffic
 from services.usage.traffic.service import ProjectReader
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
 from shared.outbox import Stream, Wake
 from shared.outbox.routes import outbox_router
@@ -37,11 +51,16 @@ def create(settings: Settings) -> FastAPI:
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
     clock = SystemClock()
-    service = CounterService(ThresholdService(), clock)
-    entitlements = EntitlementService(database, Billing(billing), service, Wake(database).set)
+    service = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
+    wake = Wake(database).set
+    entitlements = EntitlementService(database, Billing(billing), service, wake)
     reader = CounterReader(database, entitlements)
     changes = Changes(settings.database_url)
     waiting = LiveUsage(reader, changes)
+    old = Wake(database, CALCULATION)
+    management_reader = ManagementReader(database, SystemClock(), lambda tenant: old.set(str(tenant)))
+
+    ledger = UploadLedger(upload)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -59,18 +78,32 @@ def create(settings: Settings) -> FastAPI:
             thresholds.router,
             traffic.router,
             proof.router,
+            past.router,
+            limits.router,
+            limits.internal,
             live.router,
+            disk.router,
+            disk.admin,
+            management.router,
+            tenants.router,
             outbox_router(database, [Stream("alerts.v1")]),
+            dead_letter_router(name, database),
         ],
         lifespan=lifespan,
         checks={"database": database.ping},
     )
     app.state.services = UsageServices(
-        reader,
-        AlertReader(database),
-        waiting,
-        ProofService(reader, waiting, UploadLedger(upload)),
-        ProjectReader(database, clock),
+        reader=reader,
+        alerts=AlertReader(database),
+        live=waiting,
+        proof=ProofService(reader, waiting, ledger),
+        past=PastService(ledger, clock),
+        choices=ThresholdChoices(database, service, reader, wake),
+        limits=LimitService(database, reader),
+        disk=DiskService(database, clock),
+        management=management_reader,
+        isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
+        projects=ProjectReader(database, clock),
     )
     return app
 

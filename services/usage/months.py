@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 _TEXT = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _UTC = ZoneInfo("UTC")
+_ELSEWHERE = "SELECT tenant_id, timezone FROM tenant WHERE tenant_id = ANY($1::uuid[]) AND timezone <> 'UTC'"
 
 
 class Month(NamedTuple):
@@ -31,6 +32,9 @@ class Month(NamedTuple):
         return f"{self.year:04d}-{self.month:02d}"
 
 
-async def timezone_of(connection: Any, tenants: Iterable[UUID]) -> dict[UUID, ZoneInfo]:  # noqa: ARG001
-    """In which the months of each begin: UTC, until tenants say another."""
-    return dict.fromkeys(tenants, _UTC)
+async def timezone_of(connection: Any, tenants: Iterable[UUID]) -> dict[UUID, ZoneInfo]:
+    """In which the months of each begin: UTC, unless the tenant is known to have another."""
+    zones = dict.fromkeys(tenants, _UTC)
+    for row in await connection.fetch(_ELSEWHERE, list(zones)):
+        zones[row["tenant_id"]] = ZoneInfo(row["timezone"])
+    return zones

@@ -1,17 +1,28 @@
-"""The consumer, the relay of alerts and the daily sweep: `python -m services.usage.worker`."""
+"""The consumer, the relay of alerts, provisioning, and what is done by the clock: `python -m services.usage.worker`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.usage.counters.handlers import UsageHandler
 from services.usage.counters.service import CounterService
+from services.usage.disk.collection import DiskCollection
+from services.usage.disk.engine import DockerEngine
+from services.usage.disk.rules import Labels
+from services.usage.dispatch import Dispatch
 from services.usage.live.service import CHANNEL
+from services.usage.management.calculation import Calculator
+from services.usage.management.handlers import CleanupHandler
+from services.usage.management.schedule import CalculationSchedule
+from services.usage.schemas.provisioner import CHANNEL as TENANT
+from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
+from services.usage.tenants.handlers import TenantHandler
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from services.usage.traffic.service import TrafficService
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.dead_letters.replayer import Replayer
 from shared.http import ServiceClient
 from shared.kafka import EventConsumer, Topic
 from shared.kafka.gaps import http_gaps
@@ -19,7 +30,12 @@ from shared.outbox import Relay, Stream, Wake
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
 
-TOPICS = {"files.v1": Topic(), "entitlements.v1": Topic(compacted=True), "traffic.v1": Topic()}
+TOPICS = {
+    "files.v1": Topic(),
+    "traffic.v1": Topic(),
+    "entitlements.v1": Topic(compacted=True),
+    "tenants.v1": Topic(compacted=True),
+}
 
 
 @asynccontextmanager
@@ -28,15 +44,24 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
-    counters = CounterService(ThresholdService(), clock)
+    counters = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
-    handler = UsageHandler(
-        counters,
-        TrafficService(clock),
-        clock,
-        changed=lambda tenant: changed.set(str(tenant)),
-        announced=outbox.set,
-    )
+
+    def dispatch() -> Dispatch:
+        return Dispatch(
+            [
+                (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, Wake(database, TENANT).set)),
+                (
+                    frozenset({"files.v1", "entitlements.v1"}),
+                    UsageHandler(counters, clock, changed=lambda t: changed.set(str(t)), announced=outbox.set),
+                ),
+                (frozenset({"files.v1"}), CleanupHandler()),
+                (frozenset({"traffic.v1"}), TrafficService(clock)),
+            ]
+        )
+
+    # One each: what a batch under way has changed is told when it is committed, not when a replay is.
+    handler, replays = dispatch(), dispatch()
     consumer = EventConsumer(
         group=name,
         topics=TOPICS,
@@ -46,12 +71,23 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         fetch=http_gaps({"files.v1": upload, "traffic.v1": gateway}),
         on_committed=handler.on_committed,
     )
+    replayer = Replayer(database, name, replays.replay, on_committed=replays.on_replayed)
     relay = Relay(database, [Stream("alerts.v1")], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}")
     sweep = Sweep(database, counters, clock)
+    engine = DockerEngine(settings.docker_url) if settings.docker_url else None
+    labels = Labels(settings.docker_tenant_label, settings.docker_project_label)
+    disk = DiskCollection(database, engine, labels, clock)
+    calculator = Calculator(database, clock)
+    schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
     async with database, upload, gateway:
         yield WorkerParts(
-            tasks=[consumer.run, relay.run],
-            jobs=[Job("sweep", 60, sweep.run_when_due)],
+            tasks=[consumer.run, relay.run, replayer.run, Provisioner(database).run, calculator.run],
+            jobs=[
+                Job("sweep", 60, sweep.run_when_due),
+                Job("calculation", 60, schedule.run_when_due),
+                Job("disk", 5, disk.run_when_due),
+                Job("disk metrics", 60, disk.measure),
+            ],
             checks={"database": database.ping, "consumer": consumer.check},
         )
 

@@ -1,6 +1,6 @@
 """The written contract between services. No I/O, no behaviour; golden bodies stand in `tests/contracts/events/`."""
 
-from shared.events.alerts import Metric, ThresholdCleared, ThresholdCrossed, ThresholdEvent
+from shared.events.alerts import Channel, Metric, ThresholdCleared, ThresholdCrossed, ThresholdEvent
 from shared.events.base import Event
 from shared.events.billing import (
     PaymentCancelled,
@@ -30,6 +30,7 @@ __all__ = [
     "COMPACTED",
     "EVENTS",
     "TOPICS",
+    "Channel",
     "Entitlements",
     "EntitlementsChanged",
     "Event",

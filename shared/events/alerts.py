@@ -6,20 +6,24 @@ from typing import ClassVar, Literal
 from shared.events.base import Event
 
 Metric = Literal["storage"]
+Channel = Literal["note", "mail"]
 
 
 class ThresholdEvent(Event):
-    """`used` and `limit` in the metric's unit (bytes); `armed` counts the armings of the period."""
+    """`used` and `limit` in the metric's unit (bytes); `armed` counts the armings of the period. The threshold is
+    `percent` of the limit, or an `amount` in the metric's unit.
+    """
 
     topic: ClassVar[str] = "alerts.v1"
 
     metric: Metric
-    percent: int
+    percent: int | None
     used: int
     limit: int | None
     period: date
     armed: int
     at: datetime
+    amount: int | None = None
 
 
 class ThresholdCrossed(ThresholdEvent):
@@ -27,6 +31,8 @@ class ThresholdCrossed(ThresholdEvent):
 
     # Several thresholds may be crossed by one change: the highest speaks to people, all are recorded.
     speaks: bool
+    hard: bool = False
+    channels: tuple[Channel, ...] = ("note", "mail")
 
 
 class ThresholdCleared(ThresholdEvent):

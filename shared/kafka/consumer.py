@@ -248,7 +248,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         except TRANSIENT:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it goes with the record
-            return Failed.of(record, error)
+            return Failed.of(record, error, left_out=True)
         return None
 
     def _judge(self, batch: Batch, bad: Sequence[Failed]) -> None:

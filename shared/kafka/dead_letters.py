@@ -19,14 +19,18 @@ log = logging.getLogger(__name__)
 
 _INSERT = """
     INSERT INTO dead_letter
-        (id, group_name, topic, partition, record_offset, tenant_id, seq, type, key, headers, value, error)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        (id, group_name, topic, partition, record_offset, tenant_id, seq, type, key, headers, value, error, left_out)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One record and why it cannot be applied."""
+    """One record and why it cannot be applied.
+
+    `left_out`: the consumer goes past its seq without its effect. Not so where the source's own copy is applied in its
+    place, where the source never wrote it, and where it does not say what it is.
+    """
 
     topic: str
     partition: int
@@ -38,14 +42,15 @@ class Failed:
     tenant_id: UUID | None = None
     seq: int | None = None
     type: str | None = None
+    left_out: bool = False
 
     @classmethod
     def raw(cls, record: ConsumerRecord, error: Exception) -> Self:
         headers = {str(name): bytes(value or b"").decode("utf-8", "replace") for name, value in record.headers}
-        return cls(record.topic, record.partition, record.offset, record.key, record.value, headers, _text(error))
+        return cls(record.topic, record.partition, record.offset, record.key, record.value, headers, text_of(error))
 
     @classmethod
-    def of(cls, record: Record, error: Exception) -> Self:
+    def of(cls, record: Record, error: Exception, *, left_out: bool = False) -> Self:
         headers = {name: value.decode("utf-8", "replace") for name, value in record.headers.items()}
         key = str(record.tenant_id).encode()
         return cls(
@@ -55,10 +60,11 @@ class Failed:
             key,
             record.body,
             headers,
-            _text(error),
+            text_of(error),
             record.tenant_id,
             record.seq,
             record.type,
+            left_out,
         )
 
 
@@ -90,6 +96,7 @@ class DeadLetters:
             {name: value.replace("\x00", "\ufffd") for name, value in letter.headers.items()},
             letter.value,
             letter.error,
+            letter.left_out,
         )
 
     async def publish_pending(self) -> None:
@@ -126,5 +133,6 @@ class DeadLetters:
             await self._producer.stop()
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
+    """As it is kept with the letter."""
     return f"{type(error).__name__}: {error}".replace("\x00", "\ufffd")[:2000]

@@ -53,11 +53,18 @@ _LAST = """
     WHERE (topic, tenant_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))
 """
 
+_POSITION = "SELECT seq FROM consumer_position WHERE topic = $1 AND tenant_id = $2"
+
 _STORE = """
     INSERT INTO consumer_position AS p (topic, tenant_id, seq)
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[])
     ON CONFLICT (topic, tenant_id) DO UPDATE SET seq = greatest(p.seq, excluded.seq)
 """
+
+
+async def last_seq(connection: Any, topic: str, tenant: UUID) -> int:
+    """How far the consumer is in a tenant's stream; 0 where nothing came yet."""
+    return int(await connection.fetchval(_POSITION, topic, tenant) or 0)
 
 
 async def select(connection: Any, records: Sequence[Record], topics: Mapping[str, Topic]) -> Selection:
@@ -104,19 +111,25 @@ def _judge_one(chosen: Selection, key: Key, records: Sequence[Record], position:
 _seq = attrgetter("seq")
 
 
+def read_body(record: Record) -> None:
+    """Raises UnknownEventType, or ValueError (pydantic's ValidationError is one)."""
+    if record.event is None:
+        record.event = decode(record.type, record.body)
+        if record.event.tenant_id.int != record.tenant_id.int:
+            record.event = None
+            raise ValueError("the body speaks of another tenant than the key")
+
+
 def _decode(record: Record, chosen: Selection, topic: Topic) -> None:
     try:
-        if record.event is None:
-            record.event = decode(record.type, record.body)
-            if record.event.tenant_id.int != record.tenant_id.int:
-                raise ValueError("the body speaks of another tenant than the key")
+        read_body(record)
         chosen.records.append(record)
     except UnknownEventType:
         chosen.counts[record.topic, "unknown"] += 1
-    except ValueError as error:  # pydantic's ValidationError is one
-        failed = Failed.of(record, error)
+    except ValueError as error:
         if topic.compacted or record.partition < 0:
-            chosen.failed.append(failed)
+            chosen.failed.append(Failed.of(record, error, left_out=True))
         else:
             # The ledger knows what was meant.
-            chosen.gaps.append(Gap(record.topic, record.tenant_id, record.seq - 1, record.seq + 1, failed))
+            broken = Failed.of(record, error)
+            chosen.gaps.append(Gap(record.topic, record.tenant_id, record.seq - 1, record.seq + 1, broken))

@@ -284,7 +284,7 @@ def test_the_manual_knows_every_setting_and_every_metric() -> None:
         assert {name.upper() for name in settings_of(f"services.{service}.main").model_fields} <= named, service
     source = "".join(file.read_text() for part in ("services", "shared") for file in (ROOT / part).rglob("*.py"))
     metrics = set(re.findall(r"""(?:Counter|Gauge|Histogram|Summary)\(\s*"(\w+)\"""", source))
-    assert metrics == set(re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready)\b", manual))
+    assert metrics == set(re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready|bytes)\b", manual))
 
 
 def test_what_the_environment_file_may_set_is_in_the_manual(stack: Stack) -> None:

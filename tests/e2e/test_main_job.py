@@ -1,8 +1,11 @@
 """The main job as a user does it, on both brokers: every promise is checked by the demo itself."""
 
+import json
+
+import aiohttp
 import pytest
 
-from tests.fixtures.stack import ROOT, Stack
+from tests.fixtures.stack import ROOT, Stack, person
 
 
 def does_the_main_job(stack: Stack) -> None:
@@ -21,6 +24,18 @@ def test_on_the_embedded_broker(stack: Stack) -> None:
 def test_on_real_kafka(kafka_stack: Stack) -> None:
     assert kafka_stack.status["broker"] == "kafka"
     does_the_main_job(kafka_stack)
+
+
+async def test_the_proof_of_one_tenant_and_of_all(stack: Stack, http: aiohttp.ClientSession) -> None:
+    ada = await person(stack, http)
+    (await ada.upload("a.txt", b"twelve bytes", "documents")).expect(201, "upload")
+    said = stack.command("proof", ada.tenant["slug"], check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "12 bytes in 1 files  equal" in said.stdout
+    lines = [json.loads(line) for line in stack.command("proof", "--json").stdout.splitlines()]
+    assert ada.tenant["id"] in {line["tenant"] for line in lines}
+    assert all(line["equal"] for line in lines)
+    assert "there is no tenant" in stack.command("proof", "nobody-of-that-name", check=False).stderr
 
 
 def test_every_database_is_as_it_should_be(stack: Stack) -> None:

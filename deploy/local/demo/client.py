@@ -41,14 +41,20 @@ class Person:
         self._session = session
         self.token = ""
         self.tenant: dict[str, Any] = {}
-        self.email = ""
+        self.email = self._password = ""
 
     async def sign_up(self, name: str) -> Self:
         self.email = f"{name.split(maxsplit=1)[0].lower()}-{secrets.token_hex(4)}@example.com"
-        body = {"email": self.email, "password": secrets.token_urlsafe(16), "name": name}
+        self._password = secrets.token_urlsafe(16)
+        body = {"email": self.email, "password": self._password, "name": name}
         made = (await self.call("POST", "/api/auth/signup", body)).expect(201, "sign-up")
         self.token, self.tenant = made["access_token"], made["tenant"]
         return self
+
+    async def sign_in(self) -> None:
+        """Again: an access token lasts a quarter of an hour."""
+        body = {"email": self.email, "password": self._password}
+        self.token = (await self.call("POST", "/api/auth/login", body)).expect(200, "sign-in")["access_token"]
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         address = path if path.startswith("http") else self.url + path

@@ -23,7 +23,7 @@ class NotificationHandlers:
         if not spoken:
             return
         await NotificationRepository(connection).insert_all(
-            [_notification(record, notice) for record, notice in spoken]
+            [_notification(record, notice) for record, notice in spoken if notice.note]
         )
         await self._write_mails(connection, [pair for pair in spoken if pair[1].mail])
 

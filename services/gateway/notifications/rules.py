@@ -8,18 +8,19 @@ from shared.events import Event, PaymentCompleted, PaymentFailed, SubscriptionCh
 from shared.money import Money
 from shared.sizes import format_bytes
 
-CRITICAL_PERCENT = 95
+CRITICAL_PERCENT, FULL_PERCENT = 95, 100
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`action` is a page of ours to go to; `mail` says whether it is worth an e-mail."""
+    """`action` is a page of ours to go to; `note` and `mail` say where it is to be read."""
 
     kind: str
     title: str
     body: str
     data: dict[str, Any]
     action: tuple[str, str] = ("/app", "Open your storage")
+    note: bool = True
     mail: bool = False
 
 
@@ -32,21 +33,30 @@ def notice_of(event: Event) -> Notice | None:
 
 @notice_of.register
 def _(event: ThresholdCrossed) -> Notice | None:
-    if not event.speaks or event.limit is None:
+    if not event.speaks or not event.channels:
         return None
-    used, limit = format_bytes(event.used), format_bytes(event.limit)
-    left = format_bytes(max(0, event.limit - event.used))
-    if event.percent >= 100:
-        title, kind = "Your storage is full", "storage_full"
-        body = f"{used} of {limit} are used. Nothing more can be uploaded until you upgrade or delete files."
-    elif event.percent >= CRITICAL_PERCENT:
-        title, kind = f"Critical: {event.percent} % of your storage is used", "storage_critical"
-        body = f"{used} of {limit} are used, {left} are left. Uploads that do not fit will be refused."
-    else:
-        title, kind = f"{event.percent} % of your storage is used", "storage_warning"
-        body = f"{used} of {limit} are used, {left} are left."
+    kind, title, body = _crossing(event)
     data = {"metric": event.metric, "percent": event.percent, "used": event.used, "limit": event.limit}
-    return Notice(kind, title, body, data, action=("/app/plans", "Compare plans"), mail=True)
+    note, mail = "note" in event.channels, "mail" in event.channels
+    return Notice(kind, title, body, data, action=("/app/plans", "Compare plans"), note=note, mail=mail)
+
+
+def _crossing(event: ThresholdCrossed) -> tuple[str, str, str]:
+    """Kind, title and body."""
+    used = format_bytes(event.used)
+    if event.limit is None or event.percent is None:
+        passed = f"{event.percent} %" if event.percent is not None else format_bytes(event.amount or 0)
+        of = "" if event.limit is None else f" of {format_bytes(event.limit)}"
+        return "storage_warning", f"Your storage has reached {passed}", f"{used}{of} are used."
+    limit, left = format_bytes(event.limit), format_bytes(max(0, event.limit - event.used))
+    if event.percent >= FULL_PERCENT:
+        body = f"{used} of {limit} are used. Nothing more can be uploaded until you upgrade or delete files."
+        return "storage_full", "Your storage is full", body
+    if event.percent >= CRITICAL_PERCENT:
+        body = f"{used} of {limit} are used, {left} are left. Uploads that do not fit will be refused."
+        return "storage_critical", f"Critical: {event.percent} % of your storage is used", body
+    body = f"{used} of {limit} are used, {left} are left."
+    return "storage_warning", f"{event.percent} % of your storage is used", body
 
 
 @notice_of.register

@@ -1,12 +1,13 @@
-"""`GET /internal/ledger/{tenant}/proof`, for sister services."""
+"""The ledger's sums, for sister services."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
 
 from services.upload.dependencies import Services
-from services.upload.ledger.schemas import ProofOut
+from services.upload.ledger.schemas import PastOut, ProofOut
 from shared.http import ServiceOnly
 
 router = APIRouter(prefix="/internal/ledger", include_in_schema=False)
@@ -17,3 +18,10 @@ async def prove(
     tenant_id: UUID, services: Services, _caller: ServiceOnly, position: Annotated[int | None, Query(ge=0)] = None
 ) -> ProofOut:
     return ProofOut.of(await services.proof.prove(tenant_id, position))
+
+
+@router.get("/{tenant_id}/at")
+async def look_back(
+    tenant_id: UUID, services: Services, _caller: ServiceOnly, time: Annotated[AwareDatetime, Query()]
+) -> PastOut:
+    return PastOut.of(await services.proof.look_back(tenant_id, time))

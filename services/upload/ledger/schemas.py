@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from services.upload.ledger.service import LedgerProof
+from services.upload.ledger.service import LedgerProof, Past
 
 
 class TransactionOut(BaseModel):
@@ -45,6 +45,31 @@ class StoreOut(BaseModel):
     missing: list[str]
     orphans_bytes: int
     checked_at_position: int
+
+
+class HeadOut(BaseModel):
+    """The chain after entry `position`; 0 is before the first."""
+
+    position: int
+    head_hash: str
+
+
+class PastOut(BaseModel):
+    """The fold of the entries 1 … `position`, the last that had happened by `time`."""
+
+    time: datetime
+    position: int
+    head_hash: str
+    bytes: int
+    files: int
+    by_category: list[KindOut]
+
+    @classmethod
+    def of(cls, past: Past) -> Self:
+        kinds = [KindOut(file_type=k.file_type, category=k.category, bytes=k.bytes, files=k.files) for k in past.kinds]
+        total, files = sum(kind.bytes for kind in kinds), sum(kind.files for kind in kinds)
+        where = {"position": past.position, "head_hash": past.head_hash}
+        return cls(time=past.time, **where, bytes=total, files=files, by_category=kinds)
 
 
 class ProofOut(BaseModel):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,10 @@ _FOLD = """
         SELECT previous_file_type, previous_category, -previous_size, -1 FROM storage_transaction
         WHERE tenant_id = $1 AND seq <= $2 AND previous_size IS NOT NULL
     ) AS changes GROUP BY file_type, category ORDER BY 1, 2
+"""
+_AT = """
+    SELECT seq, hash FROM storage_transaction WHERE tenant_id = $1 AND occurred_at <= $2
+    ORDER BY occurred_at DESC, seq DESC LIMIT 1
 """
 _CHAIN = """
     SELECT seq, id, type, occurred_at, body, prev_hash, hash, redacted_at FROM storage_transaction
@@ -74,6 +79,16 @@ class LedgerProof:
     store: StoreProof
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was stored at `time`: the sum of all entries up to `position`."""
+
+    time: datetime
+    position: int
+    head_hash: str
+    kinds: list[Kind]
+
+
 class ProofService:
     def __init__(self, database: Database, locations: Locations) -> None:
         self._database = database
@@ -92,6 +107,13 @@ class ProofService:
             kinds = [Kind(**dict(row)) for row in await connection.fetch(_FOLD, tenant, position)]
             chained = await self._verify(connection, tenant, position)
         return LedgerProof(position, chained.hex(), kinds, await self._compare(tenant))
+
+    async def look_back(self, tenant: UUID, time: datetime) -> Past:
+        async with self._database.transaction(tenant) as connection:
+            last = await connection.fetchrow(_AT, tenant, time)
+            position, head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
+            kinds = [Kind(**dict(row)) for row in await connection.fetch(_FOLD, tenant, position)]
+        return Past(time, position, head.hex(), [kind for kind in kinds if kind.files or kind.bytes])
 
     async def _verify(self, connection: Any, tenant: UUID, position: int) -> bytes:
         """Recomputes every link; returns the head's hash."""

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from services.upload.tenants import repository
 from shared.events import TenantDeleted, TenantEvent
 from shared.kafka import Record
+from shared.kafka.sequence import last_seq
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,17 @@ async def on_tenants(connection: Any, records: Sequence[Record]) -> None:
         news[tenant] = {"tenant_id": str(tenant), "timezone": zone, "deleted_at": deleted_at}
     if news:
         await repository.upsert(connection, [news[tenant] for tenant in sorted(news)])
+
+
+async def replay_tenant(connection: Any, record: Record) -> None:
+    """One that was left out. Whatever came after it is newer, so only a deletion still tells something then."""
+    if not isinstance(record.event, TenantEvent):
+        return
+    # Whoever brings news holds this lock until its position is stored: what is read under it is how far we are.
+    await repository.lock(connection, [record.tenant_id])
+    newest = await last_seq(connection, record.topic, record.tenant_id)
+    if isinstance(record.event, TenantDeleted) or record.seq >= newest:
+        await on_tenants(connection, [record])
 
 
 def _known(timezone: str) -> str:

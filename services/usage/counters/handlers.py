@@ -8,13 +8,11 @@ from prometheus_client import Counter, Gauge
 
 from services.usage.counters.rules import Change
 from services.usage.counters.service import CounterService
-from services.usage.traffic.service import TrafficService
 from shared.clock import Clock
-from shared.events import TrafficRecorded
 from shared.kafka import Record
 
 EVENTS = Counter("stowage_usage_events_total", "Events applied to counters", ["type"])
-ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["percent", "direction"])
+ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["threshold", "direction"])
 LAG = Gauge("stowage_usage_lag_seconds", "Age of the oldest event of the last batch when its counters became visible")
 
 
@@ -24,29 +22,37 @@ class UsageHandler:
     def __init__(
         self,
         counters: CounterService,
-        traffic: TrafficService,
         clock: Clock,
         *,
         changed: Callable[[UUID], object],
         announced: Callable[[], object],
     ) -> None:
         self._counters = counters
-        self._traffic = traffic
         self._clock = clock
         self._changed = changed  # tells the HTTP processes which tenant moved
         self._announced = announced  # tells the relay that there is something to publish
         self._changes: dict[tuple[UUID, int, int], Change] = {}
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
-        traffic = [record for record in records if record.topic == TrafficRecorded.topic]
-        if traffic:
-            await self._traffic.apply(connection, traffic)
-            records = [record for record in records if record.topic != TrafficRecorded.topic]
-        for change in await self._counters.apply(connection, records) if records else ():
+        self._remember(await self._counters.apply(connection, records))
+
+    async def replay(self, connection: Any, records: Sequence[Record]) -> None:
+        """Records that were left out; the position is past them."""
+        for record in records:
+            self._remember(await self._counters.count_left_out(connection, record))
+
+    def _remember(self, changes: Sequence[Change]) -> None:
+        for change in changes:
             # By what it led to: a batch tried twice is counted once.
             self._changes[change.after.tenant_id, change.after.position, change.after.terms.version] = change
 
     def on_committed(self, records: Sequence[Record]) -> None:
+        self.on_replayed(records)
+        with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same
+            LAG.set((self._clock.now() - records[0].time).total_seconds())
+
+    def on_replayed(self, records: Sequence[Record]) -> None:
+        """As after any commit; but how old they are says nothing of the consumer."""
         changes, self._changes = list(self._changes.values()), {}
         for tenant in {change.after.tenant_id for change in changes}:
             self._changed(tenant)
@@ -54,8 +60,8 @@ class UsageHandler:
         if passed:
             self._announced()
         for passing in passed:
-            ALERTS.labels(passing.percent, "up" if passing.upward else "down").inc()
+            # Amounts are as many as tenants choose; percentages are few.
+            threshold = passing.level.percent or "amount"
+            ALERTS.labels(threshold, "up" if passing.upward else "down").inc()
         for kind, number in Tally(record.type for record in records).items():
             EVENTS.labels(kind).inc(number)
-        with suppress(LookupError, ValueError, TypeError):  # a record without a readable time counts all the same
-            LAG.set((self._clock.now() - records[0].time).total_seconds())

@@ -8,7 +8,8 @@ from services.usage.counters.snapshot import Snapshot
 from services.usage.counters.tally import Amount
 from services.usage.entitlements.rules import Terms
 from services.usage.months import timezone_of
-from services.usage.thresholds.rules import Arm
+from services.usage.thresholds.repository import Standing, ThresholdRepository
+from services.usage.thresholds.rules import Scale
 
 _CREATE = """
     INSERT INTO tenant_usage (tenant_id, updated_at, last_reset)
@@ -23,11 +24,6 @@ _LOCK = """
     FROM tenant_usage WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id FOR UPDATE
 """
 
-# Read after the lock is held, never in the same statement: its snapshot would be older than the lock.
-_ARMS = """
-    SELECT tenant_id, percent, armed, reached FROM threshold_state
-    WHERE tenant_id = ANY($1::uuid[]) AND metric = 'storage'
-"""
 
 # The sums are taken before the upsert because a check looks at the row offered, and a deletion alone is negative.
 # That is safe: rows of a tenant change only under the lock of its tenant_usage row.
@@ -63,9 +59,11 @@ _SNAPSHOT = """
                        'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
                    ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
             FROM usage_breakdown AS b WHERE b.tenant_id = u.tenant_id AND b.file_count > 0) AS breakdown,
-           (SELECT coalesce(
-                jsonb_object_agg(t.percent, jsonb_build_object('armed', t.armed, 'reached', t.reached)), '{}')
+           (SELECT coalesce(jsonb_agg(jsonb_build_object('unit', t.unit, 'value', t.value,
+                       'armed', t.armed, 'reached', t.reached)), '[]')
             FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms,
+           (SELECT c.items FROM threshold_choice AS c
+            WHERE c.tenant_id = u.tenant_id AND c.metric = 'storage') AS chosen,
            (SELECT jsonb_build_object('year', m.year, 'month', m.month, 'bytes_in', coalesce(sum(p.traffic_in), 0),
                        'bytes_out', coalesce(sum(p.traffic_out), 0), 'requests', coalesce(sum(p.requests), 0))
             FROM (SELECT extract(year FROM statement_timestamp() AT TIME ZONE $2)::int AS year,
@@ -82,17 +80,17 @@ class CounterRepository:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def lock(self, tenants: Iterable[UUID], now: datetime) -> dict[UUID, State]:
+    async def lock(self, tenants: Iterable[UUID], now: datetime, slack: int) -> dict[UUID, State]:
         """The tenants' usage, locked until the commit; a tenant seen for the first time starts from nothing."""
         wanted = list(tenants)
         rows = await self._connection.fetch(_LOCK, wanted)
         if len(rows) < len(wanted):
             await self._connection.execute(_CREATE, wanted, now)
             rows = await self._connection.fetch(_LOCK, wanted)
-        arms: dict[UUID, dict[int, Arm]] = {tenant: {} for tenant in wanted}
-        for row in await self._connection.fetch(_ARMS, wanted):
-            arms[row["tenant_id"]][row["percent"]] = Arm(row["armed"], row["reached"])
-        return {row["tenant_id"]: _state(row, arms[row["tenant_id"]]) for row in rows}
+        # Read after the lock is held, never in the same statement: its snapshot would be older than the lock.
+        fresh: Standing = ({}, Scale(slack=slack))
+        standings = await ThresholdRepository(self._connection).load("storage", wanted, slack)
+        return {row["tenant_id"]: _state(row, standings.get(row["tenant_id"], fresh)) for row in rows}
 
     async def save(self, changes: Sequence[Change], now: datetime) -> None:
         after = [change.after for change in changes]
@@ -125,8 +123,8 @@ class CounterRepository:
         return None if row is None else Snapshot.model_validate(dict(row))
 
 
-def _state(row: Any, arms: dict[int, Arm]) -> State:
+def _state(row: Any, standing: Standing) -> State:
     terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"])
     trashed = Amount(row["trashed_bytes"], row["trashed_files"])
     versions = Amount(row["version_bytes"], row["version_files"])
-    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, arms)
+    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, *standing)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
-from services.usage.thresholds.rules import Arms, Passing, band, judge
+from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced
 
 
@@ -23,15 +23,7 @@ class State:
     versions: Amount = NOTHING
     terms: Terms = UNKNOWN
     arms: Arms = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """A threshold passed, when, and in which trace."""
-
-    passing: Passing
-    at: datetime
-    traceparent: str | None
+    scale: Scale = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,18 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         tally.versions,
         judgement.terms,
         judgement.arms,
+        before.scale,
     )
     return Change(before, after, tally.deltas, judgement.passed, tally.projects)
+
+
+def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
+    """One entry that was gone past without being counted: counted whatever the position, which never goes back."""
+    change = fold(replace(before, position=min(before.position, entry.seq - 1)), [entry], zone)
+    counted = replace(change.after, position=max(before.position, change.after.position))
+    # It may be half of a replacement whose other half was counted long ago: what stands now is judged.
+    judged = review(counted, entry.time)
+    return Change(before, judged.after, change.deltas, [*change.passed, *judged.passed], change.projects)
 
 
 def _is_half(event: Event | None) -> bool:
@@ -96,13 +98,22 @@ def review(before: State, at: datetime) -> Change:
     return Change(before, replace(before, arms=judgement.arms), passed=judgement.passed)
 
 
+def rescale(before: State, scale: Scale, at: datetime, traceparent: str | None) -> Change:
+    """Other thresholds are judged at once by what stands; one that is gone is left."""
+    after = replace(before, scale=scale)
+    judgement = _Judgement(after)
+    judgement.judge(before.bytes, at, traceparent)
+    return Change(before, replace(after, arms=judgement.arms), passed=judgement.passed)
+
+
 class _Judgement:
     """Thresholds along a walk: looked at only where usage leaves the band in which none can change sides."""
 
     def __init__(self, before: State) -> None:
         self.terms, self.arms = before.terms, before.arms
         self.passed: list[Passed] = []
-        self.floor, self.ceiling = band(before.bytes, before.terms.limit)
+        self._scale = before.scale
+        self.floor, self.ceiling = self._scale.band(self.arms, self.terms.limit)
 
     def hear(self, event: EntitlementsChanged, used: int, entry: Entry) -> None:
         offered = Terms(event.version, event.plan, event.entitlements.storage_bytes)
@@ -114,9 +125,9 @@ class _Judgement:
             self.judge(used, at, traceparent)
 
     def judge(self, used: int, at: datetime, traceparent: str | None) -> None:
-        self.arms, passings = judge(self.arms, used, self.terms.limit)
+        self.arms, passings = self._scale.judge(self.arms, used, self.terms.limit)
         self.passed += [Passed(passing, at, traceparent) for passing in passings]
-        self.floor, self.ceiling = band(used, self.terms.limit)
+        self.floor, self.ceiling = self._scale.band(self.arms, self.terms.limit)
 
 
 def percentage(used: int, limit: int | None) -> float | None:

@@ -1,3 +1,4 @@
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
@@ -7,7 +8,8 @@ from pydantic import BaseModel
 from services.usage.counters.rules import percentage, share
 from services.usage.counters.snapshot import MonthTraffic, Part, Snapshot
 from services.usage.months import Month
-from services.usage.thresholds.rules import PERCENTS
+from services.usage.thresholds.rules import Level, Threshold
+from shared.events import Channel
 from shared.sizes import format_bytes
 
 
@@ -66,7 +68,14 @@ class TrafficOut(BaseModel):
 
 
 class ThresholdOut(BaseModel):
-    percent: int
+    """`percent` of the limit or an `amount` of the metric's unit. `hard`: `POST /api/usage/check` allows nothing that
+    would pass it. `channels`: who is told, a note on the pages and a mail.
+    """
+
+    percent: int | None
+    amount: int | None
+    hard: bool
+    channels: list[Channel]
     state: Literal["armed", "reached"]
 
 
@@ -97,14 +106,22 @@ class SummaryOut(BaseModel):
             last_reset=usage.last_reset,
             storage=_storage(usage),
             breakdown=[PartOut.of(part, usage.bytes) for part in usage.breakdown],
-            thresholds=thresholds_of(usage),
+            thresholds=standings(usage.thresholds, usage.reached),
             traffic=TrafficOut.of(usage.traffic),
         )
 
 
-def thresholds_of(usage: Snapshot) -> list[ThresholdOut]:
-    reached = {percent for percent, arm in usage.arms.items() if arm.reached}
-    return [ThresholdOut(percent=p, state="reached" if p in reached else "armed") for p in PERCENTS]
+def standings(thresholds: Sequence[Threshold], reached: Collection[Level]) -> list[ThresholdOut]:
+    return [
+        ThresholdOut(
+            percent=t.level.percent,
+            amount=t.level.amount,
+            hard=t.hard,
+            channels=list(t.channels),
+            state="reached" if t.level in reached else "armed",
+        )
+        for t in thresholds
+    ]
 
 
 def _storage(usage: Snapshot) -> StorageOut:

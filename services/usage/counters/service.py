@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 from services.usage.counters.repository import CounterRepository
-from services.usage.counters.rules import Change, fold, grant, review
+from services.usage.counters.rules import Change, count_left_out, fold, grant, rescale, review
 from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
 from services.usage.months import timezone_of
+from services.usage.thresholds.repository import ThresholdRepository
+from services.usage.thresholds.rules import DEFAULTS, Crossings, Scale, Threshold
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic.repository import ProjectRepository
 from shared.clock import Clock
@@ -17,9 +19,11 @@ from shared.kafka import Record
 class CounterService:
     """Brings counters, thresholds and their announcements forward together, in the caller's transaction."""
 
-    def __init__(self, thresholds: ThresholdService, clock: Clock) -> None:
+    def __init__(self, thresholds: ThresholdService, clock: Clock, *, slack: int = 0) -> None:
+        """`slack`: percent below a threshold at which it is armed again."""
         self._thresholds = thresholds
         self._clock = clock
+        self._slack = slack
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> list[Change]:
         """Applies a batch, each tenant's records in their order; repeats change nothing."""
@@ -27,24 +31,43 @@ class CounterService:
         for record in records:
             entries[record.tenant_id].append(record)
         counters, now = CounterRepository(connection), self._clock.now()
-        held, zones = await counters.lock(entries, now), await timezone_of(connection, entries)
+        held, zones = await counters.lock(entries, now, self._slack), await timezone_of(connection, entries)
         changes = [fold(held[tenant], mine, zones[tenant]) for tenant, mine in entries.items()]
         return await self._keep(connection, changes)
+
+    async def count_left_out(self, connection: Any, record: Record) -> list[Change]:
+        """Applies one record that the consumer went past without its effect. That it is once is the caller's care."""
+        counters = CounterRepository(connection)
+        tenant = record.tenant_id
+        held = await counters.lock([tenant], self._clock.now(), self._slack)
+        zones = await timezone_of(connection, [tenant])
+        return await self._keep(connection, [count_left_out(held[tenant], record, zones[tenant])])
 
     async def grant(self, connection: Any, tenant: UUID, terms: Terms, traceparent: str | None) -> list[Change]:
         """Stores what billing answered, unless something newer is known, and judges the usage by it."""
         counters, now = CounterRepository(connection), self._clock.now()
-        held = await counters.lock([tenant], now)
+        held = await counters.lock([tenant], now, self._slack)
         return await self._keep(connection, [grant(held[tenant], terms, now, traceparent)])
 
     async def review(self, connection: Any, tenants: Sequence[UUID]) -> list[Change]:
         """Judges what stands and puts right what was missed; returns that."""
         counters, now = CounterRepository(connection), self._clock.now()
-        held = await counters.lock(tenants, now)
+        held = await counters.lock(tenants, now, self._slack)
         return await self._keep(connection, [review(state, now) for state in held.values()])
 
+    async def rescale(
+        self, connection: Any, tenant: UUID, thresholds: Sequence[Threshold] | None, traceparent: str | None
+    ) -> list[Change]:
+        """Other thresholds of storage, None for the usual ones; what stands is judged by them at once."""
+        counters, now = CounterRepository(connection), self._clock.now()
+        held = (await counters.lock([tenant], now, self._slack))[tenant]
+        await ThresholdRepository(connection).choose(tenant, "storage", thresholds, now)
+        scale = Scale(DEFAULTS if thresholds is None else tuple(thresholds), self._slack)
+        return await self._keep(connection, [rescale(held, scale, now, traceparent)])
+
     async def _keep(self, connection: Any, changes: Sequence[Change]) -> list[Change]:
-        kept = [change for change in changes if change.after != change.before]
+        # A file moved between kinds leaves the sums as they were, and counted late the position, too.
+        kept = [change for change in changes if change.after != change.before or change.deltas]
         if kept:
             await CounterRepository(connection).save(kept, self._clock.now())
             projects = {
@@ -55,5 +78,9 @@ class CounterService:
             }
             if projects:
                 await ProjectRepository(connection).add_storage(projects, self._clock.now())
-            await self._thresholds.note(connection, [change for change in kept if change.passed])
+            await self._thresholds.note(connection, [_crossings(change) for change in kept if change.passed])
         return kept
+
+
+def _crossings(change: Change) -> Crossings:
+    return Crossings(change.after.tenant_id, "storage", change.after.arms, change.passed)

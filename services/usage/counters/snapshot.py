@@ -1,10 +1,12 @@
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from services.usage.entitlements.rules import Terms
-from services.usage.thresholds.rules import Arm
+from services.usage.thresholds.repository import thresholds_of
+from services.usage.thresholds.rules import DEFAULTS, Level, Threshold, Unit
 
 
 class Part(BaseModel):
@@ -17,6 +19,17 @@ class Part(BaseModel):
     file_count: int
     total_size: int
     last_updated: datetime
+
+
+class Standing(BaseModel):
+    """On which side of one threshold usage stands."""
+
+    model_config = ConfigDict(frozen=True)
+
+    unit: Unit
+    value: int
+    armed: int
+    reached: bool
 
 
 class MonthTraffic(BaseModel):
@@ -50,9 +63,18 @@ class Snapshot(BaseModel):
     last_reset: datetime
     as_of: datetime
     breakdown: list[Part]
-    arms: dict[int, Arm]
+    arms: list[Standing]
+    chosen: list[dict[str, Any]] | None
     traffic: MonthTraffic
 
     @property
     def terms(self) -> Terms:
         return Terms(self.version, self.plan, self.limit)
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        return DEFAULTS if self.chosen is None else thresholds_of(self.chosen)
+
+    @property
+    def reached(self) -> frozenset[Level]:
+        return frozenset(Level(arm.unit, arm.value) for arm in self.arms if arm.reached)

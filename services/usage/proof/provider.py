@@ -1,4 +1,6 @@
-from typing import Protocol
+from datetime import datetime
+from typing import Protocol, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -6,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 from services.usage.errors import LedgerUnreachable
 from shared.errors import UpstreamError
 from shared.http.client import ServiceClient
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class LedgerPart(BaseModel):
@@ -36,9 +40,23 @@ class LedgerProof(BaseModel):
     store: StoreAmount
 
 
+class LedgerPast(BaseModel):
+    """The fold of the entries that had happened by `time`, the last of them `position`."""
+
+    time: datetime
+    position: int
+    head_hash: str
+    bytes: int
+    files: int
+    by_category: list[LedgerPart]
+
+
 class Ledger(Protocol):
-    async def prove(self, tenant: UUID, position: int) -> LedgerProof:
-        """Raises LedgerUnreachable."""
+    """Raises LedgerUnreachable."""
+
+    async def prove(self, tenant: UUID, position: int) -> LedgerProof: ...
+
+    async def look_back(self, tenant: UUID, time: datetime) -> LedgerPast: ...
 
 
 class UploadLedger:
@@ -46,9 +64,14 @@ class UploadLedger:
         self._client = client
 
     async def prove(self, tenant: UUID, position: int) -> LedgerProof:
-        # The store is walked file by file, which may take its time.
-        path = f"/internal/ledger/{tenant}/proof?position={position}"
+        return await self._ask(LedgerProof, f"/internal/ledger/{tenant}/proof?position={position}")
+
+    async def look_back(self, tenant: UUID, time: datetime) -> LedgerPast:
+        return await self._ask(LedgerPast, f"/internal/ledger/{tenant}/at?time={quote(time.isoformat())}")
+
+    async def _ask(self, kind: type[Answer], path: str) -> Answer:
+        # The store is walked file by file and the ledger entry by entry, which may take its time.
         try:
-            return LedgerProof.model_validate(await self._client.request_json("GET", path, timeout=30))
+            return kind.model_validate(await self._client.request_json("GET", path, timeout=30))
         except (UpstreamError, ValidationError) as error:
             raise LedgerUnreachable from error

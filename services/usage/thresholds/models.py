@@ -1,21 +1,40 @@
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from shared.ids import new_id
+
+
+class ThresholdChoice(SQLModel, table=True):
+    """A tenant's own thresholds of one metric, in place of the usual; `items` are {unit, value, hard, channels}."""
+
+    __tablename__ = "threshold_choice"
+    __table_args__ = (CheckConstraint("jsonb_typeof(items) = 'array'"),)
+
+    tenant_id: UUID = Field(primary_key=True, foreign_key="tenant_usage.tenant_id")
+    metric: str = Field(primary_key=True, sa_type=Text)
+    items: list[dict[str, Any]] = Field(sa_type=JSONB)
+    updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
 
 
 class ThresholdState(SQLModel, table=True):
     """Which side of a threshold a tenant stands on, and how often the threshold was armed."""
 
     __tablename__ = "threshold_state"
-    __table_args__ = (CheckConstraint("percent BETWEEN 1 AND 100"), CheckConstraint("armed > 0"))
+    __table_args__ = (
+        CheckConstraint("unit IN ('percent', 'amount')"),
+        CheckConstraint("value > 0"),
+        CheckConstraint("armed > 0"),
+    )
 
     tenant_id: UUID = Field(primary_key=True, foreign_key="tenant_usage.tenant_id")
     metric: str = Field(primary_key=True, sa_type=Text)
-    percent: int = Field(primary_key=True)
+    unit: str = Field(primary_key=True, sa_type=Text)
+    value: int = Field(primary_key=True, sa_type=BigInteger)
     armed: int
     reached: bool
 
@@ -24,18 +43,21 @@ class Alert(SQLModel, table=True):
     """One crossing of one threshold in one period; the unique key is what makes it come once."""
 
     __table_args__ = (
-        UniqueConstraint("tenant_id", "metric", "percent", "period", "armed"),
-        Index("alert_newest", "tenant_id", "at", "percent", "id"),
+        UniqueConstraint("tenant_id", "metric", "unit", "value", "period", "armed"),
+        CheckConstraint("unit IN ('percent', 'amount')"),
+        CheckConstraint("value > 0"),
+        Index("alert_newest", "tenant_id", "at", "value", "id"),
     )
 
     id: UUID = Field(primary_key=True, default_factory=new_id)
     tenant_id: UUID = Field(foreign_key="tenant_usage.tenant_id")
     metric: str = Field(sa_type=Text)
-    percent: int
+    unit: str = Field(sa_type=Text)
+    value: int = Field(sa_type=BigInteger)
     period: date  # first day of the month, UTC
     armed: int  # 1, 2, 3 …: raised each time usage falls below again
     used: int = Field(sa_type=BigInteger)
-    limit: int = Field(sa_type=BigInteger)
+    limit: int | None = Field(sa_type=BigInteger)
     speaks: bool  # of several crossed at once the highest tells people
     at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
     cleared_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))

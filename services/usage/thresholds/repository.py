@@ -1,40 +1,60 @@
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from services.usage.thresholds.models import Alert
-from services.usage.thresholds.rules import Arms
+from services.usage.thresholds.rules import Arm, Arms, Crossings, Level, Scale, Threshold
+from shared.events import Metric
+
+_LOAD = """
+    SELECT tenant_id, unit, value, armed, reached FROM threshold_state
+    WHERE tenant_id = ANY($1::uuid[]) AND metric = $2
+"""
+
+_CHOSEN = "SELECT tenant_id, items FROM threshold_choice WHERE tenant_id = ANY($1::uuid[]) AND metric = $2"
+
+_CHOOSE = """
+    INSERT INTO threshold_choice (tenant_id, metric, items, updated_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (tenant_id, metric) DO UPDATE SET items = excluded.items, updated_at = excluded.updated_at
+"""
+
+_UNCHOOSE = "DELETE FROM threshold_choice WHERE tenant_id = $1 AND metric = $2"
 
 _SAVE = """
-    INSERT INTO threshold_state (tenant_id, metric, percent, armed, reached)
-    SELECT t.tenant_id, 'storage', t.percent, t.armed, t.reached
-    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bool[]) AS t(tenant_id, percent, armed, reached)
-    ON CONFLICT (tenant_id, metric, percent) DO UPDATE SET armed = excluded.armed, reached = excluded.reached
+    INSERT INTO threshold_state (tenant_id, metric, unit, value, armed, reached)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[], $6::bool[])
+    ON CONFLICT (tenant_id, metric, unit, value) DO UPDATE SET armed = excluded.armed, reached = excluded.reached
 """
 
 _INSERT = """
-    INSERT INTO alert (id, tenant_id, metric, percent, period, armed, used, "limit", speaks, at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::date[], $6::int[], $7::bigint[],
-                         $8::bigint[], $9::bool[], $10::timestamptz[])
-    ON CONFLICT (tenant_id, metric, percent, period, armed) DO NOTHING
-    RETURNING tenant_id, percent, armed
+    INSERT INTO alert (id, tenant_id, metric, unit, value, period, armed, used, "limit", speaks, at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::date[], $7::int[],
+                         $8::bigint[], $9::bigint[], $10::bool[], $11::timestamptz[])
+    ON CONFLICT (tenant_id, metric, unit, value, period, armed) DO NOTHING
+    RETURNING tenant_id, metric, unit, value, armed
 """
 
 _CLEAR = """
     UPDATE alert AS a SET cleared_at = c.at
-    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::timestamptz[]) AS c(tenant_id, percent, armed, at)
-    WHERE a.tenant_id = c.tenant_id AND a.metric = 'storage' AND a.percent = c.percent AND a.armed = c.armed
-    RETURNING a.tenant_id, a.percent, a.armed, a.period
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::int[], $6::timestamptz[])
+         AS c(tenant_id, metric, unit, value, armed, at)
+    WHERE (a.tenant_id, a.metric, a.unit, a.value, a.armed) = (c.tenant_id, c.metric, c.unit, c.value, c.armed)
+    RETURNING a.tenant_id, a.metric, a.unit, a.value, a.armed, a.period
 """
 
 _LIST = """
-    SELECT id, metric, percent, used, "limit", period, at, cleared_at FROM alert
-    WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (at, percent, id) < ($2, $3::int, $4::uuid))
-    ORDER BY at DESC, percent DESC, id DESC LIMIT $5
+    SELECT id, metric, unit, value, used, "limit", period, at, cleared_at FROM alert
+    WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (at, value, id) < ($2, $3::bigint, $4::uuid))
+        AND ($6::text IS NULL OR metric = $6)
+    ORDER BY at DESC, value DESC, id DESC LIMIT $5
 """
 
-Key = tuple[UUID, int, int]  # tenant, percent, armed: one crossing
+Key = tuple[UUID, Metric, Level, int]  # tenant, metric, threshold, armed: one crossing
+Standing = tuple[Arms, Scale]
+
+_ALERT = ("id", "tenant_id", "metric", "unit", "value", "period", "armed", "used", "limit", "speaks", "at")
 
 
 class ThresholdRepository:
@@ -43,31 +63,56 @@ class ThresholdRepository:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def save_arms(self, arms: Sequence[tuple[UUID, Arms]]) -> None:
-        rows = [(tenant, percent, arm) for tenant, mine in arms for percent, arm in mine.items()]
-        await self._connection.execute(
-            _SAVE,
-            [tenant for tenant, _, _ in rows],
-            [percent for _, percent, _ in rows],
-            [arm.armed for _, _, arm in rows],
-            [arm.reached for _, _, arm in rows],
-        )
+    async def load(self, metric: Metric, tenants: Sequence[UUID], slack: int) -> dict[UUID, Standing]:
+        """Of those that have passed a threshold or chosen their own."""
+        arms: defaultdict[UUID, dict[Level, Arm]] = defaultdict(dict)
+        for row in await self._connection.fetch(_LOAD, tenants, metric):
+            arms[row["tenant_id"]][Level(row["unit"], row["value"])] = Arm(row["armed"], row["reached"])
+        usual = Scale(slack=slack)
+        chosen = {
+            row["tenant_id"]: Scale(thresholds_of(row["items"]), slack)
+            for row in await self._connection.fetch(_CHOSEN, tenants, metric)
+        }
+        return {tenant: (arms[tenant], chosen.get(tenant, usual)) for tenant in arms.keys() | chosen.keys()}
+
+    async def choose(self, tenant: UUID, metric: Metric, thresholds: Sequence[Threshold] | None, now: datetime) -> None:
+        if thresholds is None:
+            await self._connection.execute(_UNCHOOSE, tenant, metric)
+        else:
+            await self._connection.execute(_CHOOSE, tenant, metric, items_of(thresholds), now)
+
+    async def save_arms(self, crossings: Sequence[Crossings]) -> None:
+        rows = [
+            (c.tenant_id, c.metric, *level, arm.armed, arm.reached) for c in crossings for level, arm in c.arms.items()
+        ]
+        await self._connection.execute(_SAVE, *map(list, zip(*rows, strict=True)))
 
     async def insert_alerts(self, alerts: Sequence[Alert]) -> set[Key]:
         """Returns those that were new; one already there belongs to a redelivered event."""
-        columns = ("id", "tenant_id", "metric", "percent", "period", "armed", "used", "limit", "speaks", "at")
-        rows = await self._connection.fetch(_INSERT, *([getattr(a, name) for a in alerts] for name in columns))
-        return {(row["tenant_id"], row["percent"], row["armed"]) for row in rows}
+        rows = await self._connection.fetch(_INSERT, *([getattr(a, name) for a in alerts] for name in _ALERT))
+        return {_key(row) for row in rows}
 
     async def clear_alerts(self, cleared: Sequence[tuple[Key, datetime]]) -> dict[Key, date]:
         """Returns the period of each alert that ended."""
-        tenants, percents, armed = zip(*(key for key, _ in cleared), strict=True)
-        rows = await self._connection.fetch(
-            _CLEAR, list(tenants), list(percents), list(armed), [at for _, at in cleared]
-        )
-        return {(row["tenant_id"], row["percent"], row["armed"]): row["period"] for row in rows}
+        rows = [(tenant, metric, *level, armed, at) for (tenant, metric, level, armed), at in cleared]
+        found = await self._connection.fetch(_CLEAR, *map(list, zip(*rows, strict=True)))
+        return {_key(row): row["period"] for row in found}
 
-    async def list_alerts(self, tenant: UUID, before: tuple[datetime, int, UUID] | None, limit: int) -> list[Any]:
+    async def list_alerts(
+        self, tenant: UUID, before: tuple[datetime, int, UUID] | None, limit: int, metric: Metric | None
+    ) -> list[Any]:
         """Newest first, past the one at `before`."""
-        at, percent, alert = before or (None, None, None)
-        return list(await self._connection.fetch(_LIST, tenant, at, percent, alert, limit))
+        at, value, alert = before or (None, None, None)
+        return list(await self._connection.fetch(_LIST, tenant, at, value, alert, limit, metric))
+
+
+def _key(row: Any) -> Key:
+    return row["tenant_id"], row["metric"], Level(row["unit"], row["value"]), row["armed"]
+
+
+def thresholds_of(items: Sequence[Mapping[str, Any]]) -> tuple[Threshold, ...]:
+    return tuple(Threshold(Level(i["unit"], i["value"]), i["hard"], tuple(i["channels"])) for i in items)
+
+
+def items_of(thresholds: Sequence[Threshold]) -> list[dict[str, Any]]:
+    return [{**t.level._asdict(), "hard": t.hard, "channels": list(t.channels)} for t in thresholds]

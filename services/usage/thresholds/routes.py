@@ -1,19 +1,51 @@
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from services.usage.dependencies import Tenant, Usage
-from services.usage.thresholds.schemas import AlertOut, ThresholdsOut
-from shared.http import Page, Paging
+from services.usage.errors import NotTheManager
+from services.usage.thresholds.schemas import AlertOut, ThresholdsIn, ThresholdsOut
+from shared.events import Metric
+from shared.http import CurrentTenant, Page, Paging
+from shared.security import Principal
 
 router = APIRouter(prefix="/api/usage", tags=["usage"])
 
+Measured = Annotated[Metric, Query()]
+
 
 @router.get("/alerts")
-async def list_alerts(tenant: Tenant, usage: Usage, page: Paging) -> Page[AlertOut]:
+async def list_alerts(
+    tenant: Tenant, usage: Usage, page: Paging, metric: Annotated[Metric | None, Query()] = None
+) -> Page[AlertOut]:
     """Alerts of the tenant, newest first."""
-    return await usage.alerts.list_alerts(tenant, page)
+    return await usage.alerts.list_alerts(tenant, page, metric)
 
 
 @router.get("/thresholds")
-async def list_thresholds(tenant: Tenant, usage: Usage) -> ThresholdsOut:
-    """Percentages of the limit that raise an alert, and on which side of each the tenant stands."""
+async def list_thresholds(tenant: Tenant, usage: Usage, metric: Measured = "storage") -> ThresholdsOut:
+    """What raises an alert, and on which side of each the tenant stands."""
+    del metric  # one so far
     return ThresholdsOut.of(await usage.reader.read(tenant))
+
+
+@router.put("/thresholds")
+async def put_thresholds(body: ThresholdsIn, who: CurrentTenant, tenant: Tenant, usage: Usage) -> ThresholdsOut:
+    """For owners and admins: all thresholds of the metric, judged at once. None at all: nobody is told of anything."""
+    _check_manager(who)
+    return ThresholdsOut.of(await usage.choices.choose(tenant, [item.threshold for item in body.items]))
+
+
+@router.delete("/thresholds")
+async def reset_thresholds(
+    who: CurrentTenant, tenant: Tenant, usage: Usage, metric: Measured = "storage"
+) -> ThresholdsOut:
+    """For owners and admins: 80, 95 and 100 % again."""
+    del metric
+    _check_manager(who)
+    return ThresholdsOut.of(await usage.choices.choose(tenant, None))
+
+
+def _check_manager(who: Principal) -> None:
+    if not who.manages:
+        raise NotTheManager

@@ -74,7 +74,7 @@ class Sweep:
     async def _look(self, connection: Any, tenants: list[UUID]) -> int:
         missed = await self._counters.review(connection, tenants)
         for change in missed:
-            passed = [(p.passing.percent, "up" if p.passing.upward else "down") for p in change.passed]
+            passed = [(p.passing.level.value, "up" if p.passing.upward else "down") for p in change.passed]
             log.error("sweep: tenant %s had passed %s unseen", change.after.tenant_id, passed)
         drifted = await connection.fetch(_DRIFT, tenants)
         for row in drifted:

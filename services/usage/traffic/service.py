@@ -28,6 +28,14 @@ class TrafficService:
             sums = fold(events, await timezone_of(connection, {event.tenant_id for event in events}))
             await ProjectRepository(connection).add_traffic(sums, self._clock.now())
 
+    async def replay(self, connection: Any, records: Sequence[Record]) -> None:
+        await self.apply(connection, records)
+
+    def on_committed(self, records: Sequence[Record]) -> None:
+        """Nobody waits for it."""
+
+    on_replayed = on_committed
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectList:

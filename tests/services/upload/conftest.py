@@ -84,7 +84,7 @@ class Customer:
             kind = answer.headers.get("content-type", "")
             return (
                 answer.status,
-                json.loads(body) if "json" in kind and body else body,
+                json.loads(body) if "json" in kind and "ndjson" not in kind and body else body,
                 {k.lower(): v for k, v in answer.headers.items()},
             )
 

@@ -4,6 +4,7 @@ import pytest
 
 from shared.db import Database
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
+from tests.services.usage.api import Api, serving
 
 
 @pytest.fixture
@@ -24,3 +25,9 @@ async def app_db(usage_db: ServiceDatabase) -> AsyncIterator[Database]:
     """As the HTTP process reaches it."""
     async with Database(usage_db.app) as database:
         yield database
+
+
+@pytest.fixture
+async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[Api]:
+    async with serving(usage_db, worker_db) as found:
+        yield found

@@ -1,10 +1,11 @@
 """The neighbours, as far as usage needs them."""
 
+from datetime import datetime
 from uuid import UUID
 
 from services.usage.entitlements.rules import Terms
 from services.usage.errors import EntitlementsUnknown, LedgerUnreachable
-from services.usage.proof.provider import LedgerPart, LedgerProof, StoreAmount
+from services.usage.proof.provider import LedgerPart, LedgerPast, LedgerProof, StoreAmount
 from shared.kafka.records import Record
 
 
@@ -53,3 +54,10 @@ class FakeLedger:
                 checked_at_position=position if self.head is None else self.head,
             ),
         )
+
+    async def look_back(self, tenant: UUID, time: datetime) -> LedgerPast:
+        """An entry a second since 1970."""
+        if not self.reachable:
+            raise LedgerUnreachable
+        found = await self.prove(tenant, int(time.timestamp()))
+        return LedgerPast(time=time, **found.model_dump(exclude={"store"}))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
 from aiohttp import web
@@ -29,6 +30,11 @@ async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[
         answer = await ledger.prove(UUID(request.match_info["tenant"]), int(request.query["position"]))
         return web.json_response(answer.model_dump() | {"pending": []})
 
+    async def look_back(request: web.Request) -> web.Response:
+        time = datetime.fromisoformat(request.query["time"])
+        answer = await ledger.look_back(UUID(request.match_info["tenant"]), time)
+        return web.json_response(answer.model_dump(mode="json"))
+
     async def outbox(request: web.Request) -> web.Response:
         after = int(request.query["after"])
         topic = request.match_info["topic"]
@@ -46,6 +52,7 @@ async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[
     app = web.Application(middlewares=[problems])
     app.router.add_get("/internal/entitlements/{tenant}", entitlements)
     app.router.add_get("/internal/ledger/{tenant}/proof", proof)
+    app.router.add_get("/internal/ledger/{tenant}/at", look_back)
     app.router.add_get("/internal/outbox/{topic}/{tenant}", outbox)
     runner = web.AppRunner(app)
     await runner.setup()

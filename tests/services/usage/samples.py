@@ -16,6 +16,8 @@ from shared.events import (
     FileStored,
     FileTrashed,
     FileType,
+    TenantCreated,
+    TenantEvent,
     TrafficItem,
     TrafficRecorded,
 )
@@ -92,9 +94,9 @@ def moved(seq: int, before: File, after: File) -> Record:
     return record(seq, FileMoved(moved_at=moment(seq), moved_by=None, **fields))
 
 
-def trashed(seq: int, file: File) -> Record:
+def trashed(seq: int, file: File, *, tenant: UUID = TENANT) -> Record:
     at = moment(seq)
-    return record(seq, FileTrashed(stored_at=START, trashed_at=at, trashed_by=None, purge_at=at, **_file(TENANT, file)))
+    return record(seq, FileTrashed(stored_at=START, trashed_at=at, trashed_by=None, purge_at=at, **_file(tenant, file)))
 
 
 def restored(seq: int, file: File) -> Record:
@@ -107,6 +109,22 @@ def granted(version: int, limit: int | None, *, tenant: UUID = TENANT, plan: str
         version,
         EntitlementsChanged(tenant_id=tenant, version=version, plan=plan, plan_version=1, entitlements=entitlements),
     )
+
+
+def told(
+    tenant: UUID, seq: int = 1, kind: type[TenantEvent] = TenantCreated, *, zone: str = "UTC", owner: UUID | None = None
+) -> Record:
+    """News of a tenant that owns itself unless said otherwise."""
+    event = kind(
+        tenant_id=tenant,
+        slug=f"t{seq}",
+        name=f"T{seq}",
+        owner_id=owner or tenant,
+        owner_email="t@example.org",
+        timezone=zone,
+        locale="en",
+    )
+    return record(seq, event)
 
 
 def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int], tenant: UUID = TENANT) -> Record:

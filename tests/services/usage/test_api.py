@@ -1,31 +1,15 @@
 """The HTTP process, as the gateway meets it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import aiohttp
 import pytest
 
-from services.usage.counters.service import CounterService
-from services.usage.entitlements.rules import Terms
 from services.usage.live.service import CHANNEL
-from services.usage.main import create
-from services.usage.settings import Settings
-from services.usage.thresholds.service import ThresholdService
-from services.usage.traffic.service import TrafficService
-from shared.clock import FixedClock
-from shared.db import Database
-from shared.http.server import server_for
-from shared.kafka.records import Record
 from shared.outbox import Wake
-from shared.security import Principal, sign
-from tests.fixtures.postgres import ServiceDatabase
-from tests.services.usage.fakes import FakeBilling, FakeLedger
-from tests.services.usage.neighbours import neighbours
+from shared.security import Principal
+from tests.services.usage.api import SERVICE, Api
 from tests.services.usage.samples import (
     KINDS,
     PROJECTS,
@@ -38,61 +22,6 @@ from tests.services.usage.samples import (
     traffic,
     trashed,
 )
-
-SECRET = "0123456789abcdef0123456789abcdef"
-SERVICE = Principal(kind="service")
-
-
-@dataclass(frozen=True)
-class Api:
-    url: str
-    billing: FakeBilling
-    ledger: FakeLedger
-    worker: Database
-    http: aiohttp.ClientSession
-
-    async def apply(self, *records: Record) -> None:
-        counters = CounterService(ThresholdService(), FixedClock(START))
-        async with self.worker.transaction() as connection:
-            await counters.apply(connection, records)
-
-    async def moved(self, *records: Record) -> None:
-        async with self.worker.transaction() as connection:
-            await TrafficService(FixedClock(START)).apply(connection, records)
-
-    async def get(self, path: str, *, tenant: UUID = TENANT, as_: Principal | None = None) -> tuple[int, Any]:
-        who = as_ or Principal(kind="user", user_id=uuid4(), tenant_id=tenant, role="member")
-        headers = {"stowage-internal": sign(who, secret=SECRET, audience="usage", issuer="gateway")}
-        async with self.http.get(self.url + path, headers=headers) as response:
-            body = await response.json(content_type=None)
-        if response.status == 200 and "breakdown" in body:
-            assert sum(part["total_size"] for part in body["breakdown"]) == body["storage"]["used"]
-            assert sum(part["file_count"] for part in body["breakdown"]) == body["storage"]["files"]
-        return response.status, body
-
-
-@pytest.fixture
-async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[Api]:
-    billing, ledger = FakeBilling(Terms(1, "free", 100)), FakeLedger()
-    async with neighbours(billing, ledger) as address, aiohttp.ClientSession() as http:
-        settings = Settings(
-            mode="local",
-            port=0,
-            database_url=usage_db.app,
-            kafka_bootstrap="",
-            internal_secret=SECRET,
-            upload_url=address,
-            billing_url=address,
-            gateway_url=address,
-        )
-        server = server_for(create(settings), settings)
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Api(f"http://127.0.0.1:{port}", billing, ledger, worker_db, http)
-        server.should_exit = True
-        await serving
 
 
 async def test_summary(api: Api) -> None:
@@ -124,10 +53,10 @@ async def test_summary(api: Api) -> None:
         ("image", "avatars", 70.59),
         ("document", "leases", 29.41),
     ]
-    assert body["thresholds"] == [
-        {"percent": 80, "state": "reached"},
-        {"percent": 95, "state": "armed"},
-        {"percent": 100, "state": "armed"},
+    assert [(item["percent"], item["state"]) for item in body["thresholds"]] == [
+        (80, "reached"),
+        (95, "armed"),
+        (100, "armed"),
     ]
 
 
@@ -145,7 +74,7 @@ async def test_unlimited_has_no_percentage(api: Api) -> None:
 async def test_unknown_is_said_and_never_guessed(api: Api) -> None:
     api.billing.terms = None
     await api.apply(stored(1, 60))
-    for path in ("summary", "thresholds", "proof"):
+    for path in ("summary", "thresholds", "limits", "proof"):
         status, body = await api.get(f"/api/usage/{path}")
         assert (status, body["code"]) == (503, "entitlements_unknown")
 
@@ -234,6 +163,28 @@ async def test_health(api: Api) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         async with api.http.get(api.url + path) as response:
             assert response.status == 200
+
+
+async def test_any_past_moment(api: Api) -> None:
+    status, body = await api.get("/api/usage/at?time=1970-01-01T01:00:02%2B01:00")
+    assert status == 200
+    assert (body["position"], body["used"], body["used_formatted"], body["files"]) == (2, 20, "20 Bytes", 2)
+    assert body["breakdown"] == [{"file_type": "image", "category": "avatars", "file_count": 2, "total_size": 20}]
+    api.ledger.reachable = False
+    assert (await api.get("/api/usage/at?time=1970-01-01T00:00:02Z"))[1]["code"] == "ledger_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("time", "code"),
+    [
+        ("2999-01-01T00:00:00Z", "in_the_future"),
+        ("2026-01-01T00:00:00", "invalid_request"),
+        ("yesterday", "invalid_request"),
+    ],
+)
+async def test_no_past_moment(api: Api, time: str, code: str) -> None:
+    status, body = await api.get(f"/api/usage/at?time={time}")
+    assert (status, body["code"]) == (422, code)
 
 
 async def test_a_project_s_month(api: Api) -> None:

@@ -11,6 +11,7 @@ from tests.fixtures.postgres import ServiceDatabase, query
 TABLES = [
     "tenant_usage",
     "usage_breakdown",
+    "threshold_choice",
     "threshold_state",
     "alert",
     "project_storage",
@@ -18,18 +19,29 @@ TABLES = [
     "outbox_event",
     "outbox_head",
     "consumer_position",
+    "disk_usage",
+    "tenant",
+    "storage_management",
+    "cleanup_day",
 ]
 
 _FILL = """
     INSERT INTO tenant_usage VALUES ($1, 90, 1, 100, 'free', 1, 1, now(), now());
     INSERT INTO usage_breakdown VALUES ($1, 'image', 'avatars', 1, 90, now());
-    INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true);
-    INSERT INTO alert VALUES (gen_random_uuid(), $1, 'storage', 80, '2026-03-01', 1, 90, 100, true, now());
+    INSERT INTO threshold_choice VALUES ($1, 'storage', '[]', now());
+    INSERT INTO threshold_state VALUES ($1, 'storage', 80, 1, true, 'percent');
+    INSERT INTO alert (id, tenant_id, metric, unit, value, period, armed, used, speaks, at)
+        VALUES (gen_random_uuid(), $1, 'storage', 'percent', 80, '2026-03-01', 1, 90, true, now());
     INSERT INTO project_storage VALUES ($1, gen_random_uuid(), 90, 1);
     INSERT INTO project_usage VALUES ($1, gen_random_uuid(), 2026, 3, 1, 2, 1, 90, now(), now());
     INSERT INTO outbox_head VALUES ('alerts.v1', $1, 1);
     INSERT INTO outbox_event VALUES ('alerts.v1', $1, 1, gen_random_uuid(), 'threshold.crossed', now(), '{}');
-    INSERT INTO consumer_position VALUES ('files.v1', $1, 1)
+    INSERT INTO consumer_position VALUES ('files.v1', $1, 1);
+    INSERT INTO disk_usage VALUES ($1, gen_random_uuid(), '2026-03-01', 1, 1, 1, 1, 0, now());
+    INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
+        VALUES ($1, 't', 'T', $1, 'UTC', 'shared', 1);
+    INSERT INTO storage_management (tenant_id) VALUES ($1);
+    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10)
 """
 
 

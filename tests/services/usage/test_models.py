@@ -7,11 +7,27 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
-from services.usage.thresholds.models import Alert, ThresholdState
+from services.usage.disk.models import DiskRun, DiskUsage
+from services.usage.management.models import CleanupDay, StorageManagement
+from services.usage.tenants.models import Tenant
+from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
 from tests.fixtures.postgres import ServiceDatabase
 
-MODELS: list[type[SQLModel]] = [TenantUsage, UsageBreakdown, ThresholdState, Alert, ProjectStorage, ProjectUsage]
+MODELS: list[type[SQLModel]] = [
+    TenantUsage,
+    UsageBreakdown,
+    ThresholdState,
+    ThresholdChoice,
+    Alert,
+    DiskUsage,
+    DiskRun,
+    Tenant,
+    StorageManagement,
+    CleanupDay,
+    ProjectStorage,
+    ProjectUsage,
+]
 
 
 async def test_models_are_the_migrated_tables(usage_db: ServiceDatabase) -> None:

@@ -15,17 +15,19 @@ from aiokafka import AIOKafkaConsumer
 from services.usage.counters.repository import CounterRepository
 from services.usage.counters.snapshot import Snapshot
 from services.usage.live.service import CHANNEL
+from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
 from services.usage.worker import build
 from shared.db import Database
+from shared.events import TenantDeleted
 from shared.kafka.publisher import Publisher
 from shared.kafka.records import Record
-from shared.outbox import Listener
+from shared.outbox import Listener, Wake
 from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import PROJECTS, START, deleted, granted, stored, trace, traffic
+from tests.services.usage.samples import PROJECTS, START, deleted, granted, stored, told, trace, traffic
 
 
 @dataclass
@@ -53,6 +55,15 @@ class Running:
             while True:
                 async with self.database.transaction() as connection:
                     found = await CounterRepository(connection).find_snapshot(tenant)
+                if found is not None and ready(found):
+                    return found
+                await asyncio.sleep(0.02)
+
+    async def row(self, sql: str, tenant: UUID, ready: Callable[[Any], bool]) -> Any:
+        async with asyncio.timeout(15):
+            while True:
+                async with self.database.transaction() as connection:
+                    found = await connection.fetchrow(sql, tenant)
                 if found is not None and ready(found):
                     return found
                 await asyncio.sleep(0.02)
@@ -126,9 +137,9 @@ async def test_from_the_ledger_to_the_alert(running: Running) -> None:
         assert str(tenant) in await listener.wait(5)
     await running.send(*batch, deleted(3, 30, tenant=tenant), *batch)
     await running.settled(tenant, lambda usage: usage.position == 3)
-    told = await running.alerts(2)
-    assert [(kind, percent) for kind, percent, _ in told] == [("threshold.crossed", 80), ("threshold.cleared", 80)]
-    assert [trace_id for _, _, trace_id in told][1] == trace(3).split("-")[1]
+    published = await running.alerts(2)
+    assert [(kind, percent) for kind, percent, _ in published] == [("threshold.crossed", 80), ("threshold.cleared", 80)]
+    assert [trace_id for _, _, trace_id in published][1] == trace(3).split("-")[1]
 
 
 async def test_what_kafka_lost_is_fetched_from_upload(running: Running) -> None:
@@ -137,6 +148,28 @@ async def test_what_kafka_lost_is_fetched_from_upload(running: Running) -> None:
     await running.send(running.ledger.entries[0], running.ledger.entries[2])
     found = await running.settled(tenant, lambda usage: usage.position == 3)
     assert (found.bytes, found.files) == (30, 3)
+
+
+async def test_a_tenant_from_its_sign_up_to_its_end(running: Running) -> None:
+    tenant = uuid4()
+    place = "SELECT place, number FROM tenant WHERE tenant_id = $1"
+    batch = [stored(1, 60, tenant=tenant), told(tenant), stored(2, 5, tenant=tenant), deleted(3, 5, tenant=tenant)]
+    for record in batch:
+        await running.send(record, record)  # everything comes twice
+    await running.row(place, tenant, lambda row: row["place"] == "shared")
+    await running.settled(tenant, lambda usage: usage.position == 3)
+    day = await running.row("SELECT files, bytes FROM cleanup_day WHERE tenant_id = $1", tenant, bool)
+    assert (day["files"], day["bytes"]) == (1, 5)
+    async with running.database.transaction() as connection:
+        await connection.execute("UPDATE tenant SET isolation = 'schema' WHERE tenant_id = $1", tenant)
+    Wake(running.database, TENANT).set()
+    number = (await running.row(place, tenant, lambda row: row["place"] == "schema"))["number"]
+    sql = f"SELECT total_used FROM client_{number}.storage_management WHERE user_id = $1"
+    assert (await running.row(sql, tenant, bool))["total_used"] == 60
+    await running.send(told(tenant, 2, TenantDeleted))
+    await running.row(place, tenant, lambda row: row["place"] is None)
+    async with running.database.acquire() as connection:
+        assert await connection.fetchval("SELECT to_regnamespace($1)", f"client_{number}") is None
 
 
 async def test_traffic_twice_with_a_gap_beside_files_is_added_once(running: Running) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -149,8 +149,8 @@ async def test_a_seq_the_ledger_never_wrote_is_a_dead_letter(bench: Bench, run: 
     await bench.send(bench.make(tenant, 3))
     run(bench.consumer())
     await bench.until(tenant, [1, 2, 3])
-    letters = await query(bench.superuser, "SELECT seq, error FROM dead_letter")
-    assert [letter["seq"] for letter in letters] == [99]
+    letters = await query(bench.superuser, "SELECT seq, left_out FROM dead_letter")
+    assert [(letter["seq"], letter["left_out"]) for letter in letters] == [(99, False)]
 
 
 async def test_malformed_records_are_kept_and_do_not_stop_the_others(bench: Bench, run: Run) -> None:
@@ -163,7 +163,19 @@ async def test_malformed_records_are_kept_and_do_not_stop_the_others(bench: Benc
     await bench.send(good[2:])
     run(bench.consumer())
     await bench.until(tenant, [1, 2, 3])
-    assert len(await query(bench.superuser, "SELECT 1 FROM dead_letter")) == 3
+    letters = await query(bench.superuser, "SELECT left_out FROM dead_letter")
+    assert [letter["left_out"] for letter in letters] == [False] * 3, "the ledger's own are applied in their place"
+
+
+async def test_a_record_that_the_ledger_has_no_better_is_left_out_once(bench: Bench, run: Run) -> None:
+    tenant = uuid4()
+    good = bench.make(tenant, 1, 2, 3)
+    good[1] = bench.ledger[tenant, 2] = replace(good[1], body=b"{}", event=None)
+    await bench.send(good)
+    run(bench.consumer())
+    await bench.until(tenant, [1, 3])
+    letters = await query(bench.superuser, "SELECT seq, left_out FROM dead_letter ORDER BY left_out")
+    assert [(letter["seq"], letter["left_out"]) for letter in letters] == [(2, False), (2, True)]
 
 
 async def test_a_handler_that_never_can_gives_a_dead_letter_and_goes_on(bench: Bench, run: Run) -> None:
@@ -176,8 +188,8 @@ async def test_a_handler_that_never_can_gives_a_dead_letter_and_goes_on(bench: B
     await bench.send(bench.make(tenant, *range(1, 11)))
     run(bench.consumer(apply=picky))
     await bench.until(tenant, [1, 2, 3, 4, 6, 7, 8, 9, 10])
-    letters = await query(bench.superuser, "SELECT seq, error FROM dead_letter")
-    assert [(x["seq"], x["error"]) for x in letters] == [(5, "ZeroDivisionError: five")]
+    letters = await query(bench.superuser, "SELECT seq, error, left_out FROM dead_letter")
+    assert [(x["seq"], x["error"], x["left_out"]) for x in letters] == [(5, "ZeroDivisionError: five", True)]
 
 
 async def test_when_everything_fails_it_stops_and_keeps_everything(bench: Bench, run: Run) -> None:

@@ -239,9 +239,16 @@ def test_paths() -> None:
             check_path(path)
     assert service_of("/api/storage/quota") == "upload"
     assert service_of("/api/plans") == "billing"
+    assert service_of("/api/admin/usage/tenants/x/isolation") == "usage"
+    assert service_of("/api/admin/usagex") is None
     assert service_of("/api/plansx") is None
+    assert service_of("/api/admin/usage/disk/runs") == "usage"
     assert service_of("/internal/usage/x") is None
     assert service_of("/") is None
+    for service in ("upload", "usage", "billing"):
+        assert service_of(f"/api/admin/{service}/dead-letters") == service
+        assert service_of(f"/api/admin/{service}/dead-letters/x/replay") == service
+    assert service_of("/api/admin/gateway/dead-letters") is None
 
 
 def test_head_is_written_once_for_each_header() -> None:

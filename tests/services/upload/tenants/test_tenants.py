@@ -10,7 +10,7 @@ import pytest
 
 from services.upload.entitlements.service import upsert
 from services.upload.settings import Settings
-from services.upload.tenants.handlers import on_tenants
+from services.upload.tenants.handlers import on_tenants, replay_tenant
 from services.upload.worker import build
 from shared.db import Database
 from shared.events import EntitlementsChanged, TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
@@ -160,3 +160,53 @@ async def test_a_deleted_tenant_reads_and_deletes_but_stores_no_more(service: Up
     assert (await ada.call("GET", f"/api/storage/files/{made['file_id']}/content"))[1] == b"before"
     assert (await ada.call("DELETE", f"/api/storage/files/{made['file_id']}"))[0] == 204
     assert await query(service.dsn.superuser, "SELECT id FROM reservation") == []
+
+
+async def passed(database: Database, tenant: UUID, seq: int) -> None:
+    """As the consumer notes how far it is."""
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO consumer_position VALUES ('tenants.v1', $1, $2)", tenant, seq)
+
+
+async def replay(database: Database, record: Record) -> None:
+    async with database.transaction() as connection:
+        await replay_tenant(connection, record)
+
+
+async def test_news_left_out_come_late_but_never_over_newer_ones(database: Database) -> None:
+    newest, older, gone = uuid4(), uuid4(), uuid4()
+    for tenant in (newest, older, gone):
+        async with database.transaction() as connection:
+            await upsert(connection, [plan(tenant)])
+    await hear(database, news(newest))
+    await passed(database, newest, 2)
+    await replay(database, news(newest, 2, TenantUpdated, "Asia/Tokyo"))
+    assert await account(database, newest) == ("Asia/Tokyo", None)
+    await hear(database, news(older, 3, TenantUpdated, "Asia/Tokyo"))
+    await passed(database, older, 3)
+    await replay(database, news(older, 2, TenantUpdated, "Europe/Paris"))
+    assert await account(database, older) == ("Asia/Tokyo", None)
+    await hear(database, news(gone, 3, TenantUpdated))
+    await passed(database, gone, 3)
+    await replay(database, news(gone, 2, TenantDeleted))
+    assert await account(database, gone) == (ZONE, AT)
+
+
+async def test_news_that_come_during_a_replay_are_the_newest(database: Database) -> None:
+    """The consumer has written its news and not yet how far it is, when an older one is replayed."""
+    tenant = uuid4()
+    await hear(database, news(tenant))
+    await passed(database, tenant, 2)  # 2 was left out
+    async with database.transaction() as connection:
+        await upsert(connection, [plan(tenant)])
+    async with database.transaction() as connection:
+        await on_tenants(connection, [news(tenant, 3, TenantUpdated, "Asia/Tokyo")])
+        late = asyncio.create_task(replay(database, news(tenant, 2, TenantUpdated, "Europe/Paris")))
+        async with asyncio.timeout(5), database.acquire() as other:
+            while not await other.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                await asyncio.sleep(0.01)
+        await connection.execute("UPDATE consumer_position SET seq = 3 WHERE tenant_id = $1", tenant)
+    await late
+    assert await account(database, tenant) == ("Asia/Tokyo", None)

@@ -52,9 +52,9 @@ async def alerts(database: Database) -> list[tuple[int, int, bool]]:
     """(percent, armed, cleared), as they came."""
     async with database.acquire() as connection:
         rows = await connection.fetch(
-            "SELECT percent, armed, cleared_at IS NOT NULL AS cleared FROM alert ORDER BY at, percent"
+            "SELECT value, armed, cleared_at IS NOT NULL AS cleared FROM alert ORDER BY at, value"
         )
-    return [(row["percent"], row["armed"], row["cleared"]) for row in rows]
+    return [(row["value"], row["armed"], row["cleared"]) for row in rows]
 
 
 async def announced(database: Database) -> list[tuple[int, str, int, str]]:
@@ -169,8 +169,8 @@ async def test_both_processes_at_once_alert_once(worker_db: Database, app_db: Da
     await apply(worker_db, [stored(seq, 30, tenant=t) for t in tenants for seq in (2, 3)])
     await asyncio.gather(*(learn(t) for t in tenants))
     async with worker_db.acquire() as connection:
-        rows = await connection.fetch("SELECT tenant_id, percent FROM alert")
-    assert sorted((row["tenant_id"], row["percent"]) for row in rows) == sorted((t, 80) for t in tenants)
+        rows = await connection.fetch("SELECT tenant_id, value FROM alert")
+    assert sorted((row["tenant_id"], row["value"]) for row in rows) == sorted((t, 80) for t in tenants)
 
 
 async def test_what_cannot_be_is_refused_by_the_table(worker_db: Database) -> None:
@@ -183,3 +183,17 @@ async def test_what_cannot_be_is_refused_by_the_table(worker_db: Database) -> No
 async def test_more_than_an_int_holds(worker_db: Database) -> None:
     await apply(worker_db, [granted(1, 2**52), stored(1, 2**50), stored(2, 2**50)])
     assert (await usage(worker_db)).bytes == 2**51
+
+
+async def test_one_left_out_is_counted_when_it_comes_again(worker_db: Database) -> None:
+    late, last = moved(2, File(10), File(10, KINDS[2])), stored(4, 85)
+    await apply(worker_db, [granted(1, 100), stored(1, 10), stored(3, 1)])
+    for record in (late, last):
+        async with worker_db.transaction() as connection:
+            await counters.count_left_out(connection, record)
+    found = await usage(worker_db)
+    assert (found.position, found.bytes, found.files) == (4, 96, 3)
+    assert {(p.file_type, p.category): p.total_size for p in found.breakdown} == {KINDS[0]: 86, KINDS[2]: 10}
+    assert await alerts(worker_db) == [(80, 1, False), (95, 1, False)]
+    await apply(worker_db, [late, last])
+    assert (await usage(worker_db)).bytes == 96

@@ -4,10 +4,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.usage.counters.rules import Change, Passed, State, fold, grant, percentage, review
+from services.usage.counters.rules import Change, State, count_left_out, fold, grant, percentage, review
 from services.usage.counters.tally import NOTHING, Amount, Kind
 from services.usage.entitlements.rules import Terms
-from services.usage.thresholds.rules import PERCENTS, reached
+from services.usage.thresholds.rules import DEFAULT, Passed
 from shared.kafka.records import Record
 from tests.services.usage.histories import History, histories
 from tests.services.usage.samples import (
@@ -97,13 +97,13 @@ def _sum(files: Sequence[File]) -> tuple[int, int]:
 @given(history=histories())
 def test_what_is_open_is_what_is_reached(history: History) -> None:
     change = fold(State(TENANT), history.entries)
-    counts = dict.fromkeys(PERCENTS, 0)
+    counts = dict.fromkeys((80, 95, 100), 0)
     for passed in change.passed:
-        counts[passed.passing.percent] += 1 if passed.passing.upward else -1
-        assert counts[passed.passing.percent] in {0, 1}, "crossed and cleared take turns"
+        counts[passed.passing.level.value] += 1 if passed.passing.upward else -1
+        assert counts[passed.passing.level.value] in {0, 1}, "crossed and cleared take turns"
     after = change.after
     assert {p for p, open_ in counts.items() if open_} == {
-        p for p in PERCENTS if reached(p, after.bytes, after.terms.limit)
+        t.level.value for t in DEFAULT.thresholds if DEFAULT.reached(t, after.bytes, after.terms.limit)
     }
     assert review(after, START).passed == [], "a sweep has nothing left to find"
 
@@ -111,7 +111,7 @@ def test_what_is_open_is_what_is_reached(history: History) -> None:
 @given(history=histories())
 def test_each_arming_rings_once(history: History) -> None:
     passed = fold(State(TENANT), history.entries).passed
-    rings = [(p.passing.percent, p.passing.armed) for p in passed if p.passing.upward]
+    rings = [(p.passing.level.value, p.passing.armed) for p in passed if p.passing.upward]
     assert len(rings) == len(set(rings))
 
 
@@ -127,13 +127,13 @@ def test_one_change_speaks_once(history: History) -> None:
 
 def test_several_crossed_at_once_are_all_seen_and_the_highest_speaks() -> None:
     change = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 100)])
-    assert [(p.passing.percent, p.passing.speaks) for p in change.passed] == [(80, False), (95, False), (100, True)]
+    assert [(p.passing.level.value, p.passing.speaks) for p in change.passed] == [(80, False), (95, False), (100, True)]
     assert {p.traceparent for p in change.passed} == {trace(1)}
 
 
 def test_up_and_down_within_one_batch_is_seen() -> None:
     change = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 85), deleted(2, 85), stored(3, 85)])
-    assert [(p.passing.percent, p.passing.upward, p.passing.armed) for p in change.passed] == [
+    assert [(p.passing.level.value, p.passing.upward, p.passing.armed) for p in change.passed] == [
         (80, True, 1),
         (80, False, 1),
         (80, True, 2),
@@ -144,7 +144,7 @@ def test_up_and_down_within_one_batch_is_seen() -> None:
 def test_an_unknown_limit_is_judged_once_known() -> None:
     before = fold(State(TENANT), [stored(1, 90)])
     assert before.passed == []
-    assert [p.passing.percent for p in fold(before.after, [granted(1, 100)]).passed] == [80]
+    assert [p.passing.level.value for p in fold(before.after, [granted(1, 100)]).passed] == [80]
 
 
 def test_an_older_version_never_replaces_a_newer() -> None:
@@ -156,12 +156,16 @@ def test_an_older_version_never_replaces_a_newer() -> None:
 def test_unlimited_clears_everything() -> None:
     state = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 100)]).after
     change = fold(state, [granted(2, None)])
-    assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [(100, False), (95, False), (80, False)]
+    assert [(p.passing.level.value, p.passing.upward) for p in change.passed] == [
+        (100, False),
+        (95, False),
+        (80, False),
+    ]
 
 
 def test_a_replacement_that_shrinks_clears() -> None:
     change = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 96), replaced(2, File(96), File(10))])
-    assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [
+    assert [(p.passing.level.value, p.passing.upward) for p in change.passed] == [
         (80, True),
         (95, True),
         (95, False),
@@ -175,7 +179,7 @@ def test_a_version_that_is_kept_rings_nothing_on_its_way() -> None:
         State(TENANT, terms=Terms(1, "free", 100)),
         [stored(1, 85), replaced(2, File(85), File(5), kept=True), stored(3, 85, version=True)],
     )
-    assert [(p.passing.percent, p.passing.upward) for p in change.passed] == [(80, True)]
+    assert [(p.passing.level.value, p.passing.upward) for p in change.passed] == [(80, True)]
     assert change.after.versions == Amount(85, 1)
 
 
@@ -200,3 +204,35 @@ def test_percentage_never_rounds_up_to_a_threshold() -> None:
     assert percentage(petabyte * 80 // 100 - 1, petabyte) == 79.99
     assert percentage(0, None) is None
     assert percentage(0, 0) == 100.0
+
+
+@given(history=histories(), which=st.integers(0, 80))
+def test_one_left_out_and_counted_later_gives_the_same_counters(history: History, which: int) -> None:
+    entries = history.entries
+    if not entries:
+        return
+    late = entries[which % len(entries)]
+    short = fold(State(TENANT), [entry for entry in entries if entry is not late])
+    change = count_left_out(short.after, late)
+    whole = fold(State(TENANT), entries)
+    same = ("position", "bytes", "files", "trashed", "versions", "terms")
+    assert [getattr(change.after, name) for name in same] == [getattr(whole.after, name) for name in same]
+    sums = {kind: (d.files, d.bytes) for kind, d in whole.deltas.items() if d.files or d.bytes}
+    late_sums = {kind: (d.files, d.bytes) for kind, d in short.deltas.items()}
+    for kind, d in change.deltas.items():
+        files, size = late_sums.get(kind, (0, 0))
+        late_sums[kind] = (files + d.files, size + d.bytes)
+    assert {kind: held for kind, held in late_sums.items() if held != (0, 0)} == sums
+    for threshold in DEFAULT.thresholds:
+        arm = change.after.arms.get(threshold.level)
+        stands = DEFAULT.reached(threshold, change.after.bytes, change.after.terms.limit)
+        assert (arm is not None and arm.reached) == stands
+
+
+def test_half_of_a_replacement_counted_late_is_judged() -> None:
+    file, smaller = File(50), File(40)
+    entries = [granted(1, 100), stored(1, 50), stored(3, 50, version=True)]
+    state = fold(State(TENANT), entries).after
+    change = count_left_out(state, replaced(2, file, smaller, kept=True))
+    assert (change.after.bytes, change.after.position) == (90, 3)
+    assert [(p.passing.level.value, p.passing.upward) for p in change.passed] == [(100, False), (95, False)]

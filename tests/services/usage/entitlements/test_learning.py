@@ -29,7 +29,7 @@ async def test_what_is_learnt_is_judged_at_once(app_db: Database, worker_db: Dat
     usage = parts(app_db, worker_db)
     await usage.apply(stored(1, 96))
     found = await usage.reader.read(TENANT)
-    assert {percent for percent, arm in found.arms.items() if arm.reached} == {80, 95}
+    assert {level.value for level in found.reached} == {80, 95}
     assert usage.announced == [True], "the relay is told"
     await usage.apply(granted(1, 100))
     async with worker_db.acquire() as connection:

@@ -1,0 +1,62 @@
+"""`tenants.v1`, a batch at a time: who the tenants are. What that means for their storage is settled afterwards."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from services.usage.tenants.models import Isolation
+from services.usage.tenants.repository import TenantRepository
+from shared.events import TenantDeleted, TenantEvent
+from shared.kafka import Record
+
+log = logging.getLogger(__name__)
+
+
+class TenantHandler:
+    """`isolation` is the one new tenants get; `known` is told when there are tenants to provision or to remove."""
+
+    def __init__(self, isolation: Isolation, known: Callable[[], object]) -> None:
+        self._isolation = isolation
+        self._known = known
+
+    async def apply(self, connection: Any, records: Sequence[Record]) -> None:
+        """The newest of each tenant is the whole truth, but for a deletion: nothing that follows undoes it."""
+        news: dict[UUID, dict[str, Any]] = {}
+        for record in records:
+            event = record.event
+            if not isinstance(event, TenantEvent):
+                continue
+            deleted_at = news.get(event.tenant_id, {}).get("deleted_at")
+            if isinstance(event, TenantDeleted):
+                deleted_at = deleted_at or record.time.isoformat()
+            news[event.tenant_id] = {
+                "tenant_id": str(event.tenant_id),
+                "slug": event.slug,
+                "name": event.name,
+                "owner_id": str(event.owner_id),
+                "timezone": _known(event.timezone),
+                "seq": record.seq,
+                "deleted_at": deleted_at,
+            }
+        if news:
+            await TenantRepository(connection).upsert([news[tenant] for tenant in sorted(news)], self._isolation)
+
+    async def replay(self, connection: Any, records: Sequence[Record]) -> None:
+        """An older record than the one that is known changes nothing."""
+        await self.apply(connection, records)
+
+    def on_committed(self, _records: Sequence[Record]) -> None:
+        self._known()
+
+    on_replayed = on_committed
+
+
+def _known(timezone: str) -> str:
+    """A zone that this machine's tables do not have would break every month of the tenant."""
+    try:
+        return ZoneInfo(timezone).key
+    except (LookupError, ValueError, OSError):
+        log.warning("time zone %r is not known here: UTC is taken", timezone)
+        return "UTC"

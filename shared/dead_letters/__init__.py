@@ -1,0 +1,1 @@
+"""What an administrator does about records that could not be applied: look, replay, discard."""
