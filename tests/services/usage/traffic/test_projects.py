@@ -20,6 +20,11 @@ APRIL, MAY = datetime(2026, 4, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 5, 2,
 ONE, TWO = PROJECTS
 OTHER = UUID(int=9)
 
+_KNOWN = """
+    INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
+    VALUES ($1, 't', 'T', $1, $2, 'shared', 1)
+"""
+
 Row = tuple[UUID | None, int, int, int, int]  # project, in, out, requests, storage
 
 
@@ -116,3 +121,15 @@ async def test_a_stranger_sees_none_of_it(ledger: Ledger) -> None:
             await ledger.reader.get(OTHER, project, None)
     for project in (ONE, TWO):
         assert (await ledger.reader.get(TENANT, project, None)).project_id == project
+
+
+async def test_months_begin_where_the_tenant_is(ledger: Ledger, worker_db: Database) -> None:
+    """Noon of the last of April in UTC is the first of May in Auckland."""
+    at = datetime(2026, 4, 30, 12, 30, tzinfo=UTC)
+    async with worker_db.acquire() as connection:
+        await connection.execute(_KNOWN, TENANT, "Pacific/Auckland")
+    await ledger.files(stored(1, 60, project=ONE, at=at), stored(1, 60, project=ONE, at=at, tenant=OTHER))
+    await ledger.moved(traffic(1, at, (ONE, 1, 2, 3)), traffic(1, at, (ONE, 1, 2, 3), tenant=OTHER))
+    assert await ledger.rows((2026, 4)) == []
+    assert await ledger.rows((2026, 5)) == [(ONE, 1, 2, 3, 60)]
+    assert await ledger.rows((2026, 4), OTHER) == [(ONE, 1, 2, 3, 60)]
