@@ -8,16 +8,12 @@ from uuid import UUID
 import orjson
 
 from services.upload.ledger.rules import GENESIS
+from services.upload.ledger.service import ENTRIES, HEAD
 from shared.db import Database
 from shared.errors import DomainError
 
 PAGE = 1_000  # entries in memory
 
-_ENTRIES = """
-    SELECT seq, id, type, occurred_at, body, prev_hash, hash, redacted_at FROM storage_transaction
-    WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4
-"""
-_HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
 _HASH = "SELECT hash FROM storage_transaction WHERE tenant_id = $1 AND seq = $2"
 
 
@@ -34,7 +30,7 @@ class LedgerDownload:
     async def head(self, tenant: UUID, position: int | None) -> ChainHead:
         """After entry `position`, the newest when None. Raises DomainError 409 `position_ahead`."""
         async with self._database.transaction(tenant) as connection:
-            newest = await connection.fetchval(_HEAD, tenant) or 0
+            newest = await connection.fetchval(HEAD, tenant) or 0
             position = newest if position is None else position
             if position > newest:
                 raise DomainError("position_ahead", 409, f"The ledger ends at {newest}.", head=newest)
@@ -48,7 +44,7 @@ class LedgerDownload:
         end = (await self.head(tenant, None)).position
         while after < end:
             async with self._database.transaction(tenant) as connection:
-                rows = await connection.fetch(_ENTRIES, tenant, after, end, PAGE)
+                rows = await connection.fetch(ENTRIES, tenant, after, end, PAGE)
             if not rows:
                 return
             yield b"".join(orjson.dumps(_line(row), option=orjson.OPT_APPEND_NEWLINE) for row in rows)

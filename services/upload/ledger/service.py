@@ -17,7 +17,7 @@ Place = tuple[str, str]  # location, path
 
 PAGE = 5_000
 
-_HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
+HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
 # What a replacement or a move put somewhere it took away from somewhere else.
 _FOLD = """
     SELECT file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files FROM (
@@ -35,7 +35,7 @@ _AT = """
     SELECT seq, hash FROM storage_transaction WHERE tenant_id = $1 AND occurred_at <= $2
     ORDER BY occurred_at DESC, seq DESC LIMIT 1
 """
-_CHAIN = """
+ENTRIES = """
     SELECT seq, id, type, occurred_at, body, prev_hash, hash, redacted_at FROM storage_transaction
     WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4
 """
@@ -100,7 +100,7 @@ class ProofService:
         Raises DomainError 409 `position_ahead`, and ChainBroken.
         """
         async with self._database.transaction(tenant) as connection:
-            head = await connection.fetchval(_HEAD, tenant) or 0
+            head = await connection.fetchval(HEAD, tenant) or 0
             position = head if position is None else position
             if position > head:
                 raise DomainError("position_ahead", 409, f"The ledger ends at {head}.", head=head)
@@ -119,7 +119,7 @@ class ProofService:
         """Recomputes every link; returns the head's hash."""
         seq, previous = 0, GENESIS
         while seq < position:
-            rows = await connection.fetch(_CHAIN, tenant, seq, position, PAGE)
+            rows = await connection.fetch(ENTRIES, tenant, seq, position, PAGE)
             if not rows:
                 raise ChainBroken(seq + 1)
             previous = await asyncio.to_thread(_follow, rows, seq, previous)

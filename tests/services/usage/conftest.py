@@ -1,8 +1,9 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from shared.db import Database
+from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
 from tests.services.usage.api import Api, serving
 
@@ -31,3 +32,11 @@ async def app_db(usage_db: ServiceDatabase) -> AsyncIterator[Database]:
 async def api(usage_db: ServiceDatabase, worker_db: Database) -> AsyncIterator[Api]:
     async with serving(usage_db, worker_db) as found:
         yield found
+
+
+@pytest.fixture
+def own_broker() -> Iterator[EmbeddedBroker]:
+    """Nobody else's records on the service's topics."""
+    started = EmbeddedBroker()
+    yield started
+    started.stop()

@@ -1,7 +1,7 @@
 """From a record that cannot be counted to the counters put right: the worker over a real wire, the API over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -70,14 +70,6 @@ class Api:
                 failed = Failed.of(record, ZeroDivisionError("once"), left_out=left_out)
                 async with database.transaction() as connection:
                     await DeadLetters(database, "usage", "").insert(connection, [failed])
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedBroker]:
-    """Nobody else's records on the service's topics."""
-    started = EmbeddedBroker()
-    yield started
-    started.stop()
 
 
 @pytest.fixture

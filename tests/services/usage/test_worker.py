@@ -1,7 +1,7 @@
 """The worker process's parts over a real wire: from `files.v1` to counters, notices and `alerts.v1`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,14 +90,6 @@ def _told(record: Any) -> tuple[str, int, str]:
         orjson.loads(record.value)["percent"],
         headers["traceparent"].decode().split("-")[1],
     )
-
-
-@pytest.fixture
-def own_broker() -> Iterator[EmbeddedBroker]:
-    """Nobody else's records on the service's topics."""
-    started = EmbeddedBroker()
-    yield started
-    started.stop()
 
 
 @pytest.fixture
