@@ -8,9 +8,10 @@ from uuid import UUID
 
 from services.upload.ledger.rules import Entry, Head
 from services.upload.quota import books
-from services.upload.quota.books import Books, Known, Place
+from services.upload.quota.books import Books
 from services.upload.quota.changes import Change, Result
 from services.upload.quota.rules import Alter, Delete, Held, Images, Reserve, Settle, State
+from services.upload.quota.sheet import Known, Place
 
 
 class TenantUnknown(LookupError):

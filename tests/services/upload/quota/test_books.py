@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services.upload.ledger.rules import Entry, Head, link
 from services.upload.quota import books
-from services.upload.quota.books import Known, Row
 from services.upload.quota.changes import Change, Result
 from services.upload.quota.rules import Alter, Delete, Held, Images, Release, Reserve, Settle, State
+from services.upload.quota.sheet import Known, Row
 from tests.shared.kafka.samples import stored
 
 TENANT = UUID(int=1)
