@@ -15,9 +15,7 @@ from collections import Counter
 
 def follow(path: str, until: int | None) -> tuple[int, str, Counter[tuple[str, str]], Counter[tuple[str, str]]]:
     """Position, hash of the chain there, bytes and files by type and category. Ends where an entry does not follow."""
-    seq, head = 0, bytes(32).hex()
-    size: Counter[tuple[str, str]] = Counter()
-    files: Counter[tuple[str, str]] = Counter()
+    seq, head, size, files = 0, bytes(32).hex(), Counter(), Counter()
     for line in open(path, encoding="utf-8"):
         if seq == until:
             break
@@ -39,8 +37,9 @@ def count(body: dict, kind: str, size: Counter[tuple[str, str]], files: Counter[
         size[before["file_type"], before["category"]] -= before["size"]
         files[before["file_type"], before["category"]] -= 1
     sign = {"file.deleted": -1, "file.trashed": 0, "file.restored": 0}.get(kind, 1)
-    size[body["file_type"], body["category"]] += sign * body["size"]
-    files[body["file_type"], body["category"]] += sign
+    adjusted = kind == "storage.adjusted"
+    size[body["file_type"], body["category"]] += body["delta_bytes"] if adjusted else sign * body["size"]
+    files[body["file_type"], body["category"]] += body["delta_files"] if adjusted else sign
 
 
 def main() -> None:
@@ -48,9 +47,8 @@ def main() -> None:
     seq, head, size, files = follow(sys.argv[1], proof and proof["position"])
     print(f"{seq} entries, head {head}\n{sum(size.values())} bytes in {sum(files.values())} files")
     if proof is not None:
-        told = {
-            (k["file_type"], k["category"]): (k["ledger"]["bytes"], k["ledger"]["files"]) for k in proof["by_category"]
-        }
+        sides = {(k["file_type"], k["category"]): k["ledger"] for k in proof["by_category"]}
+        told = {kind: (side["bytes"], side["files"]) for kind, side in sides.items()}
         ours = {kind: (size[kind], files[kind]) for kind in size if size[kind] or files[kind]}
         if (seq, head, ours) != (proof["position"], proof["head_hash"], told):
             sys.exit(f"the proof tells another story: {proof['position']} entries, head {proof['head_hash']}, {told}")

@@ -29,6 +29,8 @@ from services.upload.overview.service import OverviewService
 from services.upload.preflight.service import PreflightService
 from services.upload.quota.service import AccountService
 from services.upload.raw.service import RawService
+from services.upload.reconciliation.reports import ReconciliationReports
+from services.upload.reconciliation.service import Reconciler
 from services.upload.resumable.wiring import Resumable
 from services.upload.scans.service import ScanReports
 from services.upload.trash.service import TrashService
@@ -61,6 +63,8 @@ class UploadServices:
     raw: RawService
     scans: ScanReports
     findings: FindingReports
+    reconciler: Reconciler
+    reconciliations: ReconciliationReports
     preflight: PreflightService
     images: ImageService
     image_quota: ImageQuotaService

@@ -52,6 +52,10 @@ from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
 from services.upload.raw import routes as raw
 from services.upload.raw.service import RawService
+from services.upload.reconciliation import routes as reconciliation
+from services.upload.reconciliation.objects import StoreWalk
+from services.upload.reconciliation.reports import ReconciliationReports
+from services.upload.reconciliation.service import Reconciler
 from services.upload.resumable import routes as resumable
 from services.upload.resumable.wiring import Resumable
 from services.upload.scans import routes as scans
@@ -91,6 +95,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     signed = LinkService(database, settings.base_url, settings.signing_secrets, clock)
     offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
     images = ImageService(database)
+    walk = StoreWalk(database, locations, settled_after=settings.reservation_seconds * 2)
     image_quota = ImageQuotaService(database, entitlements, clock, gateway, settings.upgrade_url)
 
     @asynccontextmanager
@@ -122,6 +127,8 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             direct.router,
             uppy.router,
             ledger.router,
+            reconciliation.internal,
+            reconciliation.router,
             image_quota_routes.router,  # before the images': `quota` is no image's id
             image_routes.router,
             *user,
@@ -163,6 +170,8 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         raw=RawService(database, intake),
         scans=ScanReports(database),
         findings=FindingReports(database),
+        reconciler=Reconciler(database, walk, clock, on_commit=Wake(database).set),
+        reconciliations=ReconciliationReports(database),
         preflight=PreflightService(accounts, intake, Plans(billing)),
         images=images,
         image_quota=image_quota,

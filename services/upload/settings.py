@@ -51,6 +51,8 @@ class Settings(ServiceSettings):
     scan_size_limit: int = Field(default=100 * 1024**2, gt=0)  # bytes the scanner is configured to look at
     scan_oversize: Literal["block", "pass"] = "block"  # what becomes of larger files
     task_concurrency: int = Field(default=4, ge=1)  # files a worker scans or looks at side by side
+    reconciliation_hour: int = Field(default=1, ge=0, le=23)  # UTC, from which tenants are looked at
+    reconciliation_repair: bool = False  # whether what differs twice is put right without being asked
     upgrade_url: str = "/app/plans"
     gateway_url: str | None = None  # asked whose an address is; without it people see their own image quota only
     image_max_pixels: int = Field(default=50_000_000, gt=0)  # of a larger image nothing is decoded

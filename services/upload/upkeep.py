@@ -23,6 +23,9 @@ from services.upload.links.service import forget_links
 from services.upload.quota.expiry import Expiry
 from services.upload.quota.service import AccountService
 from services.upload.quota.writer import AccountWriter
+from services.upload.reconciliation.nightly import Nightly
+from services.upload.reconciliation.objects import StoreWalk
+from services.upload.reconciliation.service import Reconciler
 from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.scans.open import open_scans
 from services.upload.settings import Settings
@@ -42,6 +45,7 @@ class Upkeep:
     entitlements: EntitlementService
     accounts: AccountService
     jobs: Registry
+    nightly: Nightly
     handlers: Mapping[str, Handler]  # what is done with a file after it is stored
 
 
@@ -74,8 +78,15 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
         if scans is not None:
             handlers["scan"] = scans.scan
             others.append(Job("scans", 60, partial(_counted, scans.resume), "scans again what was put off"))
+        clock = SystemClock()
+        walk = StoreWalk(database, locations, settled_after=settings.reservation_seconds * 2)
+        reconciler = Reconciler(database, walk, clock, on_commit=Wake(database).set)
+        hour, repair = settings.reconciliation_hour, settings.reconciliation_repair
+        nightly = Nightly(database, reconciler, clock, hour=hour, repair=repair)
+        about = "compares ledger, accounts, files and objects of tenants that moved, by night"
+        others.append(Job("reconciliation", 600, nightly.run, about, turn=nightly.turn))
         jobs = Registry(database, [*_jobs(settings, database, locations, accounts, direct), *others])
-        yield Upkeep(database, locations, entitlements, accounts, jobs, handlers)
+        yield Upkeep(database, locations, entitlements, accounts, jobs, nightly, handlers)
         await locations.close()
 
 

@@ -37,7 +37,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         runner = TaskRunner(database, upkeep.handlers, concurrency=settings.task_concurrency)
         yield WorkerParts(
             tasks=[relay.run, consumer.run, replayer.run, runner.run],
-            jobs=[*upkeep.jobs.periodic(), Job("tasks", 10, runner.measure)],
+            jobs=[*upkeep.jobs.periodic(), Job("tasks", 10, runner.measure), Job("drift", 60, upkeep.nightly.measure)],
             checks={"database": database.ping, "consumer": consumer.check},
         )
 

@@ -91,6 +91,13 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def snapshot(self, tenant: UUID | None = None) -> AsyncIterator[Any]:
+        """As `transaction`, but all its statements see one moment, and none may write."""
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        async with self.acquire() as connection, _transaction(connection, tenant, begin):
+            yield connection
+
+    @asynccontextmanager
     async def unit(self, tenant: UUID | None = None) -> AsyncIterator[Unit]:
         """One transaction with an ORM session: flushed and committed on exit, rolled back on an error."""
         if self._engine is None:
@@ -119,11 +126,11 @@ async def savepoint(connection: Any) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any, tenant: UUID | None) -> AsyncIterator[None]:
+async def _transaction(connection: Any, tenant: UUID | None, begin: str = "BEGIN") -> AsyncIterator[None]:
     # BEGIN and the tenant travel together: a round trip costs more than the policy it feeds.
     scope = f"; SELECT set_config('app.tenant_id', '{UUID(str(tenant))}', true)" if tenant is not None else ""
     try:
-        await connection.execute(f"BEGIN{scope}")
+        await connection.execute(f"{begin}{scope}")
         yield
         await connection.execute("COMMIT")
     except BaseException:

@@ -21,6 +21,7 @@ from shared.events.files import (
     FileStored,
     FileTrashed,
     FileType,
+    StorageAdjusted,
 )
 from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
@@ -49,6 +50,7 @@ __all__ = [
     "PaymentEvent",
     "PaymentFailed",
     "PaymentMethod",
+    "StorageAdjusted",
     "SubscriptionChanged",
     "TenantCreated",
     "TenantDeleted",

@@ -1,7 +1,8 @@
 """`files.v1`: what entered, changed and left a tenant's storage. Written by `upload`, one per ledger entry.
 
 What a tenant stores is the sum over these: `file.stored` adds a file, `file.deleted` takes it away again,
-`file.replaced` exchanges one size for another, the rest change no byte.
+`file.replaced` exchanges one size for another, `storage.adjusted` puts right what was counted wrongly, the rest change
+no byte.
 """
 
 from datetime import datetime
@@ -112,3 +113,25 @@ class FileDeleted(FileEvent):
     deleted_at: datetime
     deleted_by: UUID | None
     trashed: bool = False
+
+
+class StorageAdjusted(Event):
+    """What is counted of one kind of file changes by so much, and no file does: the books had not agreed with what is
+    there. `reason` says how; `id` is the reconciliation's.
+
+    `partial`: the next entry belongs to the same correction, and usage never was what it is in between. Where nothing
+    but the account was wrong both deltas are 0.
+    """
+
+    topic: ClassVar[str] = "files.v1"
+    type: ClassVar[str] = "storage.adjusted"
+
+    id: UUID
+    file_type: FileType
+    category: str
+    project_id: UUID | None
+    delta_bytes: int
+    delta_files: int
+    reason: str
+    at: datetime
+    partial: bool

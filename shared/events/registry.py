@@ -4,7 +4,15 @@ from shared.events.alerts import ThresholdCleared, ThresholdCrossed
 from shared.events.base import Event
 from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
 from shared.events.entitlements import EntitlementsChanged
-from shared.events.files import FileDeleted, FileMoved, FileReplaced, FileRestored, FileStored, FileTrashed
+from shared.events.files import (
+    FileDeleted,
+    FileMoved,
+    FileReplaced,
+    FileRestored,
+    FileStored,
+    FileTrashed,
+    StorageAdjusted,
+)
 from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
 from shared.events.traffic import TrafficRecorded
 
@@ -15,6 +23,7 @@ _ALL: tuple[type[Event], ...] = (
     FileTrashed,
     FileRestored,
     FileDeleted,
+    StorageAdjusted,
     TenantCreated,
     TenantUpdated,
     TenantDeleted,

@@ -51,12 +51,13 @@ _REMOVED = """
     WHERE tenant_id = $1 AND seq > $2 AND action = 'delete' ORDER BY seq
 """
 _IS_REDACTED = "SELECT EXISTS (SELECT FROM storage_transaction WHERE tenant_id = $1 AND redacted_at IS NOT NULL)"
-# The body stays an event every consumer can read, with the same sizes: a ledger may be published again.
+# The body stays an event every consumer can read, with the same sizes: a ledger may be published again. An adjustment
+# speaks of nobody.
 _BLANK = """jsonb_build_object('name', '', 'path', '', 'sha256', '', 'folder', '', 'subcategory', NULL,
     'entity_id', NULL, 'project_id', NULL, 'uploaded_by', NULL)"""
 _REDACT = f"""
     UPDATE storage_transaction SET redacted_at = now(), file_path = '', file_name = '', uploaded_by = NULL,
-        metadata = '{{}}', traceparent = NULL, body = (
+        metadata = '{{}}', traceparent = NULL, body = CASE WHEN action = 'adjust' THEN body ELSE (
             SELECT (j.body || {_BLANK}
                 || CASE WHEN jsonb_typeof(j.body -> 'previous') = 'object'
                     THEN jsonb_build_object('previous', (j.body -> 'previous') || ({_BLANK} - 'uploaded_by'))
@@ -64,7 +65,7 @@ _REDACT = f"""
                 || (SELECT coalesce(jsonb_object_agg(key, NULL), '{{}}') FROM jsonb_object_keys(j.body) AS key
                     WHERE key IN ('replaced_by', 'moved_by', 'trashed_by', 'restored_by', 'deleted_by')))::text
             FROM (SELECT body::jsonb AS body) AS j
-        )
+        ) END
     WHERE tenant_id = $1 AND seq IN (
         SELECT seq FROM storage_transaction WHERE tenant_id = $1 AND redacted_at IS NULL ORDER BY seq LIMIT $2
     )

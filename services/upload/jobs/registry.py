@@ -36,13 +36,15 @@ class JobBusy(Exception):
 class Job:
     """Runs again `every` seconds after it ended. Every run may be the second of its kind, or die halfway.
 
-    It returns what it did, for the history; nothing when there was nothing to do.
+    It returns what it did, for the history; nothing when there was nothing to do. `turn` is what it does by itself,
+    where that is less than when it is asked for.
     """
 
     name: str
     every: float
     run: Callable[[], Awaitable[Result]]
     about: str
+    turn: Callable[[], Awaitable[Result]] | None = None
 
 
 class Registry:
@@ -83,7 +85,7 @@ class Registry:
                 return
             begun = time.monotonic()
             try:
-                result = await _measured(job.name, job.run)
+                result = await _measured(job.name, job.turn or job.run)
             except Exception as error:
                 await self.history.add(new_id(), job.name, time.monotonic() - begun, None, _said(error))
                 raise

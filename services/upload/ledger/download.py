@@ -7,8 +7,9 @@ from uuid import UUID
 
 import orjson
 
+from services.upload.ledger.chain import ENTRIES
 from services.upload.ledger.rules import GENESIS
-from services.upload.ledger.service import ENTRIES, HEAD
+from services.upload.ledger.service import HEAD
 from shared.db import Database
 from shared.errors import DomainError
 

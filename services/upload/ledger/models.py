@@ -19,7 +19,7 @@ class StorageTransaction(SQLModel, table=True):
     id: UUID = Field(unique=True)
     action: str
     type: str
-    file_id: UUID
+    file_id: UUID | None  # of an adjustment: none, and its name, path and content type are empty
     file_path: str
     file_name: str
     file_size: int = Field(sa_type=BigInteger)
@@ -34,3 +34,4 @@ class StorageTransaction(SQLModel, table=True):
     traceparent: str | None
     prev_hash: bytes = Field(sa_type=LargeBinary)
     hash: bytes = Field(sa_type=LargeBinary)
+    delta_files: int | None = Field(default=None, sa_type=BigInteger)  # of an adjustment, which is of no file

@@ -7,15 +7,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from shared.events import FileEvent, FileMoved, FileReplaced
+from shared.events import FileEvent, FileMoved, FileReplaced, StorageAdjusted
 from shared.ids import new_id
 
 GENESIS = bytes(32)
 
-Action = Literal["upload", "delete", "replace", "move", "trash", "restore"]
+Action = Literal["upload", "delete", "replace", "move", "trash", "restore", "adjust"]
+Said = TypeVar("Said", bound=FileEvent | StorageAdjusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,13 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Generic[Said]):
     """One entry as it is written: the event's exact JSON, and the columns people filter by. `delta` in bytes."""
 
     seq: int
     id: UUID
     action: Action
-    event: FileEvent
+    event: Said
     delta: int
     by: UUID | None
     metadata: dict[str, Any]
@@ -48,7 +49,7 @@ class Entry:
         cls,
         head: Head,
         action: Action,
-        event: FileEvent,
+        event: Said,
         delta: int,
         at: datetime,
         metadata: dict[str, Any],
@@ -57,16 +58,13 @@ class Entry:
     ) -> Self:
         entry_id, body, seq = new_id(), event.body(), head.seq + 1
         linked = link(head.hash, seq, entry_id, event.type, at, body)
-        by = by or event.uploaded_by
+        if isinstance(event, FileEvent):
+            by = by or event.uploaded_by
         return cls(seq, entry_id, action, event, delta, by, metadata, at, body, traceparent, head.hash, linked)
 
     @property
     def head(self) -> Head:
         return Head(self.seq, self.hash)
-
-    @property
-    def file_id(self) -> UUID:
-        return self.event.file_id
 
     @property
     def previous(self) -> tuple[int | None, str | None, str | None]:
@@ -76,35 +74,25 @@ class Entry:
             return before.size, before.file_type, before.category
         return None, None, None
 
+    @property
+    def file(self) -> tuple[UUID | None, str, str, int, str]:
+        """Id, path, name, size and type of content; an adjustment is of none."""
+        event = self.event
+        if isinstance(event, FileEvent):
+            return event.file_id, event.path, event.name, event.size, event.content_type
+        return None, "", "", 0, ""
+
     @staticmethod
-    def columns(entries: Sequence["Entry"]) -> list[list[Any]]:
+    def columns(entries: Sequence["Entry[Any]"]) -> list[list[Any]]:
         """Column by column, in the order of the INSERT."""
-        rows = [
-            (
-                e.seq,
-                e.id,
-                e.action,
-                e.event.type,
-                e.event.file_id,
-                e.event.path,
-                e.event.name,
-                e.event.size,
-                e.delta,
-                e.event.content_type,
-                e.event.file_type,
-                e.event.category,
-                e.by,
-                e.metadata,
-                e.at,
-                e.body,
-                e.traceparent,
-                e.prev_hash,
-                e.hash,
-                *e.previous,
-            )
-            for e in entries
-        ]
-        return [list(column) for column in zip(*rows, strict=True)]
+        return [list(column) for column in zip(*(entry.row() for entry in entries), strict=True)]
+
+    def row(self) -> tuple[Any, ...]:
+        event, (file_id, path, name, size, content_type) = self.event, self.file
+        files = event.delta_files if isinstance(event, StorageAdjusted) else None
+        said = (self.seq, self.id, self.action, event.type, file_id, path, name, size, self.delta, content_type)
+        kind = (event.file_type, event.category, self.by, self.metadata, self.at, self.body, self.traceparent)
+        return (*said, *kind, self.prev_hash, self.hash, *self.previous, files)
 
 
 def link(previous: bytes, seq: int, entry_id: UUID, kind: str, at: datetime, body: str) -> bytes:

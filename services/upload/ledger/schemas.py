@@ -10,12 +10,14 @@ from services.upload.ledger.service import LedgerProof, Past
 
 
 class TransactionOut(BaseModel):
-    """S1.3. `delta` is the change in bytes stored; `uploaded_by` is who did it."""
+    """S1.3. `delta` is the change in bytes stored; `uploaded_by` is who did it. The action `adjust` is of no file: its
+    `file_id` is null, its names are empty, and `metadata` has the reason and the change in files.
+    """
 
     seq: int
     id: UUID
     action: str
-    file_id: UUID
+    file_id: UUID | None
     file_path: str
     file_name: str
     file_size: int

@@ -1,63 +1,29 @@
 """The ledger against itself and against the store."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.store import Found
-from services.upload.ledger.rules import GENESIS, link
+from services.upload.ledger.chain import verify
+from services.upload.ledger.fold import Kind, fold
+from services.upload.ledger.rules import GENESIS
 from shared.db import Database
 from shared.errors import DomainError
 
 Place = tuple[str, str]  # location, path
 
-PAGE = 5_000
-
 HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
-# What a replacement or a move put somewhere it took away from somewhere else.
-_FOLD = """
-    SELECT file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files FROM (
-        SELECT file_type, category, sign * file_size AS bytes, sign AS files
-        FROM storage_transaction CROSS JOIN LATERAL (
-            SELECT CASE WHEN action = 'delete' THEN -1 WHEN action IN ('trash', 'restore') THEN 0 ELSE 1 END AS sign
-        ) AS s
-        WHERE tenant_id = $1 AND seq <= $2
-        UNION ALL
-        SELECT previous_file_type, previous_category, -previous_size, -1 FROM storage_transaction
-        WHERE tenant_id = $1 AND seq <= $2 AND previous_size IS NOT NULL
-    ) AS changes GROUP BY file_type, category ORDER BY 1, 2
-"""
 _AT = """
     SELECT seq, hash FROM storage_transaction WHERE tenant_id = $1 AND occurred_at <= $2
     ORDER BY occurred_at DESC, seq DESC LIMIT 1
-"""
-ENTRIES = """
-    SELECT seq, id, type, occurred_at, body, prev_hash, hash, redacted_at FROM storage_transaction
-    WHERE tenant_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4
 """
 _LIVE = """
     SELECT t.seq, f.location, f.path, f.size FROM tenant_storage AS t LEFT JOIN stored_file AS f USING (tenant_id)
     WHERE t.tenant_id = $1
 """
-
-
-class ChainBroken(DomainError):
-    """An entry does not follow from the one before it: the ledger was altered."""
-
-    def __init__(self, seq: int) -> None:
-        super().__init__("ledger_chain_broken", 500, f"The ledger's chain breaks at entry {seq}.", seq=seq)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    file_type: str
-    category: str
-    bytes: int
-    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +70,16 @@ class ProofService:
             position = head if position is None else position
             if position > head:
                 raise DomainError("position_ahead", 409, f"The ledger ends at {head}.", head=head)
-            kinds = [Kind(**dict(row)) for row in await connection.fetch(_FOLD, tenant, position)]
-            chained = await self._verify(connection, tenant, position)
+            kinds = await fold(connection, tenant, position)
+            chained = await verify(connection, tenant, position)
         return LedgerProof(position, chained.hex(), kinds, await self._compare(tenant))
 
     async def look_back(self, tenant: UUID, time: datetime) -> Past:
         async with self._database.transaction(tenant) as connection:
             last = await connection.fetchrow(_AT, tenant, time)
             position, head = (0, GENESIS) if last is None else (last["seq"], last["hash"])
-            kinds = [Kind(**dict(row)) for row in await connection.fetch(_FOLD, tenant, position)]
+            kinds = await fold(connection, tenant, position)
         return Past(time, position, head.hex(), [kind for kind in kinds if kind.files or kind.bytes])
-
-    async def _verify(self, connection: Any, tenant: UUID, position: int) -> bytes:
-        """Recomputes every link; returns the head's hash."""
-        seq, previous = 0, GENESIS
-        while seq < position:
-            rows = await connection.fetch(ENTRIES, tenant, seq, position, PAGE)
-            if not rows:
-                raise ChainBroken(seq + 1)
-            previous = await asyncio.to_thread(_follow, rows, seq, previous)
-            seq = rows[-1]["seq"]
-        return previous
 
     async def _compare(self, tenant: UUID) -> StoreProof:
         """Lists first and reads the table afterwards, so a file stored meanwhile is looked for by itself."""
@@ -141,18 +96,6 @@ class ProofService:
             if (late := await self._locations[name].stat(path)) is not None:
                 listing[name, path] = late
         return _account(live, listing, position)
-
-
-def _follow(rows: list[Any], seq: int, previous: bytes) -> bytes:
-    for row in rows:
-        # What an erasure has taken out of a body cannot be hashed; the entries behind it still hang on its hash.
-        expected = row["hash"]
-        if row["redacted_at"] is None:
-            expected = link(previous, row["seq"], row["id"], row["type"], row["occurred_at"], row["body"])
-        if row["seq"] != seq + 1 or row["prev_hash"] != previous or row["hash"] != expected:
-            raise ChainBroken(seq + 1)
-        seq, previous = row["seq"], expected
-    return previous
 
 
 def _account(live: Mapping[Place, int], listing: Mapping[Place, Found], position: int) -> StoreProof:

@@ -13,7 +13,7 @@ from services.upload.quota.changes import Change, Result
 from services.upload.quota.fates import judge
 from services.upload.quota.rules import Alter, Delete, Held, Release, Reserve, Settle, apply
 from services.upload.quota.sheet import Known, Row, Sheet, before_of, event_of, holds
-from shared.events import FileMoved, FileReplaced, FileRestored, FileStored, FileTrashed
+from shared.events import FileEvent, FileMoved, FileReplaced, FileRestored, FileStored, FileTrashed
 from shared.ids import new_id
 
 READERS = timedelta(hours=1)  # how long bytes that were moved stay for whoever began to read them
@@ -75,7 +75,7 @@ class Books(Sheet):
         self.state = outcome.state
         entry = self._store(change, file) if before is None else self._exchange(change, file, before, keeps=keeps)
         if key is not None:
-            self.keys[key] = entry.file_id
+            self.keys[key] = entry.event.file_id
         return Result(self.state, event=entry.event, seq=entry.seq)
 
     def _held_for(self, change: Change) -> Held | None:
@@ -93,13 +93,13 @@ class Books(Sheet):
         shown = row is not None and row["trashed_at"] is None and row["version_of"] is None
         return row if shown else None
 
-    def _store(self, change: Change, file: FileStored) -> Entry:
+    def _store(self, change: Change, file: FileStored) -> Entry[FileEvent]:
         row = _row_of(file, change)
         self.insert(row)
         self.tasks += [(file.file_id, task) for task in change.tasks]
         return self.write("upload", file, file.size, file.stored_at, change)
 
-    def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry:
+    def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry[FileEvent]:
         file_id = UUID(before["id"])
         replaced = {"previous": before, "replaced_at": self.now, "replaced_by": file.uploaded_by, "kept": keeps}
         event = FileReplaced.model_validate(

@@ -6,7 +6,7 @@ from services.upload.ledger.rules import Entry
 from services.upload.quota.changes import Change, Fate, Result
 from services.upload.quota.rules import Delete, Settle, apply
 from services.upload.quota.sheet import Row, Sheet, age_of, event_of, holds
-from shared.events import FileDeleted, FileReplaced
+from shared.events import FileDeleted, FileEvent, FileReplaced
 
 # What comes back with an older version's bytes; the file's name and place are its own.
 _CONTENT = ("path", "location", "size", "sha256", "content_type", "file_type", "uploaded_by", "metadata", "state")
@@ -38,7 +38,7 @@ def _condemn(sheet: Sheet, change: Change, row: Row) -> Result:
     return Result(sheet.state, event=entry.event, seq=entry.seq)
 
 
-def _revert(sheet: Sheet, change: Change, row: Row, version: Row) -> Entry:
+def _revert(sheet: Sheet, change: Change, row: Row, version: Row) -> Entry[FileEvent]:
     file_id = UUID(row["id"])
     after = {**row, **{name: version[name] for name in _CONTENT}, "idempotency_key": None}
     after["updated_at"] = sheet.now.isoformat()

@@ -104,14 +104,14 @@ _TASKS = """
     ON CONFLICT (file_id, kind) DO UPDATE SET attempts = 0, due_at = now(), error = NULL
 """
 
-_LEDGER = """
+LEDGER = """
     INSERT INTO storage_transaction (tenant_id, seq, id, action, type, file_id, file_path, file_name, file_size, delta,
         content_type, file_type, category, uploaded_by, metadata, occurred_at, body, traceparent, prev_hash, hash,
-        previous_size, previous_file_type, previous_category)
+        previous_size, previous_file_type, previous_category, delta_files)
     SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
         $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::jsonb[],
         $16::timestamptz[], $17::text[], $18::text[], $19::bytea[], $20::bytea[], $21::bigint[], $22::text[],
-        $23::text[])
+        $23::text[], $24::bigint[])
 """
 
 
@@ -212,7 +212,7 @@ async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UU
     if done.tasks:
         await connection.execute(_TASKS, tenant, *_columns(done.tasks))
     if done.entries:
-        await connection.execute(_LEDGER, tenant, *Entry.columns(done.entries))
+        await connection.execute(LEDGER, tenant, *Entry.columns(done.entries))
     if done.entries or done.touched or expired:
         await _write_account(connection, tenant, done, expired)
 

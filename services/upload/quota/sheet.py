@@ -38,7 +38,7 @@ class Sheet:
     now: datetime
     state: State = field(init=False)
     head: Head = field(init=False)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry[FileEvent]] = field(default_factory=list)
     inserted: list[Row] = field(default_factory=list)
     updated: dict[UUID, Row] = field(default_factory=dict)
     deleted: list[UUID] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Sheet:
         """Gives back what died uploads hold; only before the first change."""
         self.state = release_all(self.state, list(expired.values()))
 
-    def erase(self, change: Change, row: Row) -> Entry:
+    def erase(self, change: Change, row: Row) -> Entry[FileEvent]:
         self.state = apply(self.state, None, Delete(UUID(row["id"]), row["size"])).state
         trashed = row["trashed_at"] is not None
         event = event_of(FileDeleted, row, deleted_at=self.now, deleted_by=change.by, trashed=trashed)
@@ -80,7 +80,7 @@ class Sheet:
         for row in oldest[: max(0, len(oldest) - kept)]:
             self.erase(change, row)
 
-    def write(self, action: Any, event: FileEvent, delta: int, at: datetime, change: Change) -> Entry:
+    def write(self, action: Any, event: FileEvent, delta: int, at: datetime, change: Change) -> Entry[FileEvent]:
         entry = Entry.following(self.head, action, event, delta, at, change.metadata, change.traceparent, by=change.by)
         self.entries.append(entry)
         self.head = entry.head

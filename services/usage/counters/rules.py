@@ -8,7 +8,7 @@ from uuid import UUID
 from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
 from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
-from shared.events import EntitlementsChanged, Event, FileReplaced
+from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,15 @@ def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
 
 def _is_half(event: Event | None) -> bool:
     """Of a replaced file that is kept as a version the bytes come back with the next entry, of the same commit, and
-    those of a version that comes back go: usage never was as low, or as high, as it is in between.
+    those of a version that comes back go: usage never was as low, or as high, as it is in between. Nor is it between
+    the entries of one correction.
     """
-    return isinstance(event, FileReplaced) and (event.kept or event.reverted)
+    match event:
+        case FileReplaced():
+            return event.kept or event.reverted
+        case StorageAdjusted():
+            return event.partial
+    return False
 
 
 def grant(before: State, offered: Terms, at: datetime, traceparent: str | None) -> Change:

@@ -16,11 +16,12 @@ from shared.events import (
     FileRestored,
     FileStored,
     FileTrashed,
+    StorageAdjusted,
 )
 
 Kind = tuple[str, str]  # file type, category
 ProjectMonth = tuple[UUID, Month]
-FILE_EVENTS = frozenset({FileStored, FileReplaced, FileMoved, FileTrashed, FileRestored, FileDeleted})
+FILE_EVENTS = frozenset({FileStored, FileReplaced, FileMoved, FileTrashed, FileRestored, FileDeleted, StorageAdjusted})
 
 
 class Entry(Protocol):
@@ -94,7 +95,7 @@ class Tally:
             self.trashed = self.trashed.plus(-event.size, -1)
         return event.deleted_at
 
-    def _change(self, event: FileEvent) -> datetime:
+    def _change(self, event: FileEvent | StorageAdjusted) -> datetime:
         """What brings no new file and takes none away."""
         match event:
             case FileReplaced():
@@ -107,7 +108,20 @@ class Tally:
             case FileRestored():
                 self.trashed = self.trashed.plus(-event.size, -1)
                 return event.restored_at
+            case StorageAdjusted():
+                return self._adjust(event)
         raise TypeError(f"{event.type} is no event of files")
+
+    def _adjust(self, event: StorageAdjusted) -> datetime:
+        """No file came or went: no project, no trash and no version changes."""
+        if event.delta_bytes or event.delta_files:
+            self.bytes += event.delta_bytes
+            self.files += event.delta_files
+            delta = self.deltas.setdefault((event.file_type, event.category), Delta(0, 0, event.at))
+            delta.files += event.delta_files
+            delta.bytes += event.delta_bytes
+            delta.at = event.at
+        return event.at
 
     def _exchange(self, after: FileEvent, before: FileBefore, at: datetime) -> datetime:
         self._count(before, -1, at)

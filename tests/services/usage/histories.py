@@ -11,6 +11,7 @@ from tests.services.usage.samples import (
     KINDS,
     PROJECTS,
     File,
+    adjusted,
     deleted,
     granted,
     moved,
@@ -23,7 +24,7 @@ from tests.services.usage.samples import (
 SIZES = st.integers(0, 70)
 PROJECT = st.none() | st.sampled_from(PROJECTS)
 NEW = st.builds(File, SIZES, st.sampled_from(KINDS), project=PROJECT)
-STEPS = ["store", "store", "store", "replace", "keep", "move", "trash", "restore", "delete", "limit"]
+STEPS = ["store", "store", "store", "replace", "keep", "move", "trash", "restore", "delete", "limit", "adjust"]
 
 
 @dataclass
@@ -53,6 +54,9 @@ def _step(draw: st.DrawFn, history: History, what: str) -> None:
         version = len(history.entries) - len(history.ledger) + 1
         history.entries.append(granted(version, draw(st.none() | st.integers(0, 120))))
         return
+    if what == "adjust":
+        _adjust(draw, history)
+        return
     if what == "store" or not (fit := [f for f in history.files if _fits(what, f)]):
         new = draw(NEW)
         history.files.append(new)
@@ -61,6 +65,21 @@ def _step(draw: st.DrawFn, history: History, what: str) -> None:
     file = draw(st.sampled_from(fit))
     history.files.remove(file)
     _change(draw, history, what, file)
+
+
+def _adjust(draw: st.DrawFn, history: History) -> None:
+    """Files that were there, or gone, without an entry; what is done to them later has entries again. Projects, trash
+    and versions are not what an adjustment speaks of.
+    """
+    plain = [file for file in history.files if file.project is None and not file.trashed and not file.version]
+    if draw(st.booleans()) and plain:
+        file = draw(st.sampled_from(plain))
+        history.files.remove(file)
+        history.write(adjusted, -file.size, -1, file.kind)
+        return
+    file = File(draw(SIZES), draw(st.sampled_from(KINDS)))
+    history.files.append(file)
+    history.write(adjusted, file.size, 1, file.kind)
 
 
 def _fits(what: str, file: File) -> bool:

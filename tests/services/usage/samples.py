@@ -16,6 +16,7 @@ from shared.events import (
     FileStored,
     FileTrashed,
     FileType,
+    StorageAdjusted,
     TenantCreated,
     TenantEvent,
     TrafficItem,
@@ -101,6 +102,22 @@ def trashed(seq: int, file: File, *, tenant: UUID = TENANT) -> Record:
 
 def restored(seq: int, file: File) -> Record:
     return record(seq, FileRestored(stored_at=START, restored_at=moment(seq), restored_by=None, **_file(TENANT, file)))
+
+
+def adjusted(seq: int, delta_bytes: int, delta_files: int, kind: Kind = KINDS[0], *, partial: bool = False) -> Record:
+    event = StorageAdjusted(
+        tenant_id=TENANT,
+        id=UUID(int=3),
+        file_type=kind[0],
+        category=kind[1],
+        project_id=None,
+        delta_bytes=delta_bytes,
+        delta_files=delta_files,
+        reason="",
+        at=moment(seq),
+        partial=partial,
+    )
+    return record(seq, event)
 
 
 def granted(version: int, limit: int | None, *, tenant: UUID = TENANT, plan: str = "free") -> Record:

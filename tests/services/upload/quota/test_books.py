@@ -14,6 +14,7 @@ from services.upload.quota import books
 from services.upload.quota.changes import Change, Result
 from services.upload.quota.rules import Alter, Delete, Held, Images, Release, Reserve, Settle, State
 from services.upload.quota.sheet import Known, Row
+from shared.events import FileEvent
 from tests.shared.kafka.samples import stored
 
 TENANT = UUID(int=1)
@@ -33,7 +34,7 @@ class World:
     head: Head = field(default_factory=Head)
     held: dict[UUID, Held] = field(default_factory=dict)
     rows: dict[UUID, Row] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry[FileEvent]] = field(default_factory=list)
     garbage: list[str] = field(default_factory=list)
     placed: set[str] = field(default_factory=set)
     images: Counter[date] = field(default_factory=Counter)  # admitted by a settlement, counted by hand
@@ -97,7 +98,7 @@ def kinds(rows: dict[UUID, Row]) -> Counter[tuple[str, str]]:
     return +found
 
 
-def folded(entries: list[Entry]) -> Counter[tuple[str, str]]:
+def folded(entries: list[Entry[FileEvent]]) -> Counter[tuple[str, str]]:
     """By kind, from the columns of the ledger alone."""
     found: Counter[tuple[str, str]] = Counter()
     for entry in entries:
@@ -109,17 +110,17 @@ def folded(entries: list[Entry]) -> Counter[tuple[str, str]]:
     return +found
 
 
-def trashed(entries: list[Entry]) -> set[UUID]:
+def trashed(entries: list[Entry[FileEvent]]) -> set[UUID]:
     """Nothing goes into the trash twice, and nothing comes out of it that is not there."""
     found: set[UUID] = set()
     for entry in entries:
         if entry.action == "trash":
-            assert entry.file_id not in found
-            found.add(entry.file_id)
+            assert entry.event.file_id not in found
+            found.add(entry.event.file_id)
         elif entry.action == "restore":
-            found.remove(entry.file_id)
+            found.remove(entry.event.file_id)
         elif entry.action == "delete":
-            found.discard(entry.file_id)
+            found.discard(entry.event.file_id)
     return found
 
 

@@ -16,6 +16,7 @@ from tests.services.usage.samples import (
     START,
     TENANT,
     File,
+    adjusted,
     deleted,
     granted,
     moved,
@@ -190,6 +191,23 @@ def test_a_version_that_comes_back_rings_nothing_on_its_way() -> None:
     change = fold(State(TENANT, terms=Terms(1, "free", 100)), [*before, *after])
     assert change.passed == []
     assert (change.after.bytes, change.after.versions) == (45, Amount(0, 0))
+
+
+def test_an_adjustment_is_counted_and_belongs_to_no_file() -> None:
+    before = fold(State(TENANT), [stored(1, 30), stored(2, 20, KINDS[1], project=PROJECTS[0])])
+    change = fold(before.after, [adjusted(3, -10, 0), adjusted(4, 5, 2, KINDS[1]), adjusted(5, 0, 0, KINDS[2])])
+    assert (change.after.bytes, change.after.files, change.after.position) == (45, 4, 5)
+    assert {kind: (d.bytes, d.files) for kind, d in change.deltas.items()} == {KINDS[0]: (-10, 0), KINDS[1]: (5, 2)}
+    assert change.projects == {}
+    assert (change.after.trashed, change.after.versions) == (NOTHING, NOTHING)
+
+
+def test_a_correction_rings_once_it_is_whole() -> None:
+    state = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 85)]).after
+    moved_by_hand = [adjusted(2, 85, 1, KINDS[1], partial=True), adjusted(3, -85, -1)]
+    assert fold(state, moved_by_hand).passed == []
+    gone = [adjusted(2, 10, 1, KINDS[1], partial=True), adjusted(3, -85, -1)]
+    assert [(p.passing.level.value, p.passing.upward) for p in fold(state, gone).passed] == [(80, False)]
 
 
 def test_trash_and_moves_ring_nothing_and_change_no_total() -> None:
