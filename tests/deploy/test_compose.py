@@ -277,6 +277,18 @@ def test_prometheus_asks_every_process(stack: Stack) -> None:
     assert targets == {f"{name}:8080" for name in ours(stack)}
 
 
+def test_alerts_are_of_metrics_there_are_and_in_the_manual() -> None:
+    told = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
+    assert told["rule_files"] == ["alerts.yaml"]
+    assert "./deploy/docker/alerts.yaml:/etc/prometheus/alerts.yaml:ro" in COMPOSE.read_text()
+    manual = (ROOT / "docs" / "operations.md").read_text()
+    groups = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert rules
+    for rule in rules:
+        assert f"`{rule['expr']}`" in manual, rule["alert"]
+
+
 def test_the_manual_knows_every_setting_and_every_metric() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text()
     named = set(re.findall(r"`([A-Z0-9_]+)`", manual))
@@ -284,7 +296,9 @@ def test_the_manual_knows_every_setting_and_every_metric() -> None:
         assert {name.upper() for name in settings_of(f"services.{service}.main").model_fields} <= named, service
     source = "".join(file.read_text() for part in ("services", "shared") for file in (ROOT / part).rglob("*.py"))
     metrics = set(re.findall(r"""(?:Counter|Gauge|Histogram|Summary)\(\s*"(\w+)\"""", source))
-    assert metrics == set(re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready|bytes)\b", manual))
+    assert metrics == set(
+        re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready|bytes|files)\b", manual)
+    )
 
 
 def test_what_the_environment_file_may_set_is_in_the_manual(stack: Stack) -> None:

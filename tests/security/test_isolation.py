@@ -250,6 +250,7 @@ async def test_internal_routes_are_not_behind_the_door(stack: Stack, http: aioht
         f"/internal/ledger/{ada.tenant['id']}/proof",
         f"/internal/usage/{ada.tenant['id']}/wait",
         f"/internal/tenants/{ada.tenant['id']}",
+        f"/internal/reconciliation/{ada.tenant['id']}",
         "/api/storage/../../internal/outbox/files.v1/x",
         "/api/storage/%2e%2e/%2e%2e/internal/x",
     ):
