@@ -28,6 +28,22 @@ async def test_a_transaction_sees_its_tenant_and_the_next_one_sees_nobody(databa
                 assert await connection.fetchval(TENANT) is None
 
 
+async def test_a_snapshot_is_one_moment_of_one_tenant_and_writes_nothing(database: Database) -> None:
+    tenant, count = uuid4(), "SELECT count(*) FROM note"
+    async with database:
+        async with database.snapshot(tenant) as connection:
+            assert await connection.fetchval(TENANT) == tenant
+            await query(database.dsn, "INSERT INTO note VALUES ($1, 'since')", tenant)
+            assert await connection.fetchval(count) == 0
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            async with database.snapshot() as connection:
+                await connection.execute("INSERT INTO note VALUES ($1, 'here')", tenant)
+        async with database.transaction() as connection:
+            assert await connection.fetchval(count) == 1
+            assert await connection.fetchval(TENANT) is None
+            await connection.execute("INSERT INTO note VALUES ($1, 'again')", tenant)
+
+
 async def test_a_unit_is_one_transaction_for_session_and_connection(database: Database) -> None:
     tenant, said = uuid4(), []
     async with database:

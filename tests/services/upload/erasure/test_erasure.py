@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.upload.erasure import erasing, repository
-from services.upload.ledger.service import ChainBroken
+from services.upload.ledger.chain import ChainBroken
 from services.upload.upkeep import Upkeep
 from shared import faults
 from shared.events import FileEvent

@@ -15,6 +15,8 @@ import pytest
 
 from services.upload.erasure import repository as erasures
 from services.upload.reconciliation import service as reconciling
+from services.upload.reconciliation.objects import Listing, StoreWalk
+from services.upload.reconciliation.rules import Objects
 from services.upload.upkeep import Upkeep, open_upkeep
 from shared.clock import SystemClock
 from shared.db import Database
@@ -337,6 +339,30 @@ async def test_work_goes_on_and_nothing_is_found(service: Upload, upkeep: Upkeep
     assert [body["differences"] for body in bodies] == [[]] * 12
     assert {body["store"]["orphans_bytes"] for body in bodies} == {0}
     assert "adjust" not in {entry["action"] for entry in await service.ledger(ada.tenant)}
+
+
+async def test_what_comes_and_goes_between_two_steps(
+    service: Upload, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await worked(service)
+    walk, match, soon_gone = StoreWalk.walk, StoreWalk.match, []
+
+    async def then_upload(self: StoreWalk, tenant: UUID) -> Listing | None:
+        listing = await walk(self, tenant)
+        await ada.upload(b"stored since")
+        soon_gone.append((await ada.upload(b"and soon gone"))[1]["file_id"])
+        return listing
+
+    async def first_delete(self: StoreWalk, *said: Any) -> Objects | None:
+        await ada.call("DELETE", f"/api/storage/files/{soon_gone[0]}")
+        await upkeep.jobs.jobs["garbage"].run()
+        return await match(self, *said)
+
+    monkeypatch.setattr(StoreWalk, "walk", then_upload)
+    monkeypatch.setattr(StoreWalk, "match", first_delete)
+    body = await reconciled(ada)
+    assert body["differences"] == []
+    assert (body["store"]["bytes"], body["store"]["files"], body["position"]) == (12 + 12 + 13, 5, 9)
 
 
 async def test_what_was_apart_stays_so_while_work_goes_on_and_is_put_right(service: Upload, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.services.usage.samples import (
     START,
     TENANT,
     File,
+    adjusted,
     deleted,
     granted,
     moved,
@@ -62,6 +63,17 @@ async def announced(database: Database) -> list[tuple[int, str, int, str]]:
     async with database.acquire() as connection:
         rows = await connection.fetch("SELECT seq, type, body, traceparent FROM outbox_event ORDER BY tenant_id, seq")
     return [(row["seq"], row["type"], orjson.loads(row["body"])["percent"], row["traceparent"]) for row in rows]
+
+
+async def test_adjustments_put_counters_and_breakdown_right(worker_db: Database) -> None:
+    await apply(worker_db, [stored(1, 10), stored(2, 5, KINDS[2])])
+    await apply(worker_db, [adjusted(3, 7, 2, KINDS[1], partial=True), adjusted(4, -10, -1), adjusted(5, 0, 0)])
+    found = await usage(worker_db)
+    assert (found.position, found.bytes, found.files) == (5, 12, 3)
+    assert {(p.file_type, p.category): (p.file_count, p.total_size) for p in found.breakdown} == {
+        KINDS[1]: (2, 7),
+        KINDS[2]: (1, 5),
+    }
 
 
 async def test_counters_and_breakdown(worker_db: Database) -> None:
