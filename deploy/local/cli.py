@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     proof = command("proof", _proof, "Compare ledger, counters and store of a tenant, or of all of them.")
     proof.add_argument("tenant", nargs="?", help="its short name or id")
     proof.add_argument("--json", action="store_true", help="for programs")
+    usage = command("usage", _usage, "Add the ledgers up again and put right the counters that differ.")
+    usage.add_argument("action", choices=("rebuild",))
+    usage.add_argument("tenant", nargs="?", help="its short name or id; all tenants without one")
+    usage.add_argument("--dry-run", action="store_true", help="only compare")
+    usage.add_argument("--json", action="store_true", help="for programs")
     job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
     job.add_argument("action", choices=("list", "run"))
     job.add_argument("name", nargs="?", help="which one to run")
@@ -233,6 +238,13 @@ def _proof(arguments: argparse.Namespace) -> int:
     home = Home(arguments.home)
     tenant = [_tenants_id(running_state(home), arguments.tenant)] if arguments.tenant else []
     return _beside(home, "usage", "services.usage.proof", [*tenant, *(["--json"] if arguments.json else [])])
+
+
+def _usage(arguments: argparse.Namespace) -> int:
+    home = Home(arguments.home)
+    tenant = [_tenants_id(running_state(home), arguments.tenant)] if arguments.tenant else []
+    flags = [flag for flag, told in (("--dry-run", arguments.dry_run), ("--json", arguments.json)) if told]
+    return _beside(home, "usage", "services.usage.rebuild", [*tenant, *flags])
 
 
 def _dead_letters(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from services.upload.images.thumbnails.service import ThumbnailService
 from services.upload.images.upload import ImageUploads
 from services.upload.intake.intake import Intake
 from services.upload.ledger.download import LedgerDownload
+from services.upload.ledger.folds import LedgerFolds
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links.service import LinkService
@@ -56,6 +57,7 @@ class UploadServices:
     transactions: TransactionService
     download: LedgerDownload
     proof: ProofService
+    folds: LedgerFolds
     cleanup: CleanupService
     overview: OverviewService
     exports: ExportService

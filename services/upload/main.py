@@ -38,6 +38,7 @@ from services.upload.intake.intake import Intake
 from services.upload.ledger import routes as ledger
 from services.upload.ledger import trail_routes as trail
 from services.upload.ledger.download import LedgerDownload
+from services.upload.ledger.folds import LedgerFolds
 from services.upload.ledger.service import ProofService
 from services.upload.ledger.transactions import TransactionService
 from services.upload.links import routes as links
@@ -163,6 +164,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         download=LedgerDownload(database),
         direct=offered,
         proof=ProofService(database, locations),
+        folds=LedgerFolds(database),
         cleanup=CleanupService(database, accounts),
         overview=OverviewService(database, accounts),
         erasure=ErasureService(database, accounts, settings.signing_secrets),

@@ -13,6 +13,7 @@ from services.usage.live.service import LiveUsage
 from services.usage.management.reader import ManagementReader
 from services.usage.past.service import PastService
 from services.usage.proof.service import ProofService
+from services.usage.rebuild.recalculation import Recalculation
 from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
@@ -33,6 +34,7 @@ class UsageServices:
     management: ManagementReader
     isolation: IsolationService
     projects: ProjectReader
+    recalculation: Recalculation
 
 
 async def _services(request: Request) -> UsageServices:

@@ -32,6 +32,13 @@ class LedgerUnreachable(DomainError):
         super().__init__("ledger_unreachable", 503, "The ledger cannot be read now, so nothing can be proved.")
 
 
+class RebuildRunning(DomainError):
+    def __init__(self) -> None:
+        super().__init__(
+            "rebuild_running", 409, "Another rebuild is putting counters right. Ask again when it is done."
+        )
+
+
 class NotYet(DomainError):
     def __init__(self) -> None:
         super().__init__(

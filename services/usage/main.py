@@ -17,7 +17,7 @@ from services.usage.entitlements.service import EntitlementService
 from services.usage.limits import routes as limits
 from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
-from services.usage.live.service import Changes, LiveUsage
+from services.usage.live.service import CHANNEL, Changes, LiveUsage
 from services.usage.management import routes as management
 from services.usage.management.calculation import CHANNEL as CALCULATION
 from services.usage.management.reader import ManagementReader
@@ -26,6 +26,10 @@ from services.usage.past.service import PastService
 from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
+from services.usage.rebuild import routes as rebuild
+from services.usage.rebuild.provider import UploadFolds
+from services.usage.rebuild.recalculation import Recalculation
+from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
 from services.usage.tenants import routes as tenants
@@ -60,7 +64,10 @@ def create(settings: Settings) -> FastAPI:
     old = Wake(database, CALCULATION)
     management_reader = ManagementReader(database, SystemClock(), lambda tenant: old.set(str(tenant)))
 
-    ledger = UploadLedger(upload)
+    ledger, moved = UploadLedger(upload), Wake(database, CHANNEL)
+    rebuilder = Rebuilder(
+        database, UploadFolds(upload), service, clock, changed=lambda t: moved.set(str(t)), announced=wake
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,6 +93,8 @@ def create(settings: Settings) -> FastAPI:
             disk.admin,
             management.router,
             tenants.router,
+            rebuild.router,
+            rebuild.admin,
             outbox_router(database, [Stream("alerts.v1")]),
             dead_letter_router(name, database),
         ],
@@ -104,6 +113,7 @@ def create(settings: Settings) -> FastAPI:
         management=management_reader,
         isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
         projects=ProjectReader(database, clock),
+        recalculation=Recalculation(database, rebuilder),
     )
     return app
 

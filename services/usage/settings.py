@@ -20,6 +20,9 @@ class Settings(ServiceSettings):
     tenant_isolation: Isolation = "shared"  # of new tenants
     calculation_hour: int = Field(default=3, ge=0, le=23)  # UTC
 
+    comparison_hour: int = Field(default=4, ge=0, le=23)  # UTC
+    comparison_repair: bool = False  # whether counters that differ from their ledgers are put right at night
+
     @field_validator("docker_url")
     @classmethod
     def _is_an_engine(cls, value: str) -> str:

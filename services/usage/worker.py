@@ -13,6 +13,9 @@ from services.usage.live.service import CHANNEL
 from services.usage.management.calculation import Calculator
 from services.usage.management.handlers import CleanupHandler
 from services.usage.management.schedule import CalculationSchedule
+from services.usage.rebuild.nightly import NightlyComparison
+from services.usage.rebuild.provider import UploadFolds
+from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
@@ -78,6 +81,15 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     labels = Labels(settings.docker_tenant_label, settings.docker_project_label)
     disk = DiskCollection(database, engine, labels, clock)
     calculator = Calculator(database, clock)
+    rebuilder = Rebuilder(
+        database,
+        UploadFolds(upload),
+        counters,
+        clock,
+        changed=lambda tenant: changed.set(str(tenant)),
+        announced=outbox.set,
+    )
+    nightly = NightlyComparison(database, rebuilder, clock, settings.comparison_hour, repair=settings.comparison_repair)
     schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
     async with database, upload, gateway:
         yield WorkerParts(
@@ -85,6 +97,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             jobs=[
                 Job("sweep", 60, sweep.run_when_due),
                 Job("calculation", 60, schedule.run_when_due),
+                Job("nightly comparison", 60, nightly.run_when_due),
+                Job("drift metrics", 60, nightly.measure),
                 Job("disk", 5, disk.run_when_due),
                 Job("disk metrics", 60, disk.measure),
             ],

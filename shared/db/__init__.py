@@ -1,5 +1,6 @@
 """PostgreSQL: one transaction at the edge, scoped to one tenant."""
 
-from shared.db.database import Database, Unit, savepoint
+from shared.db.database import SNAPSHOT, Database, Unit, savepoint, transaction_on
+from shared.db.turn import turn
 
-__all__ = ["Database", "Unit", "savepoint"]
+__all__ = ["SNAPSHOT", "Database", "Unit", "savepoint", "transaction_on", "turn"]

@@ -12,6 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 
+# Every statement of the transaction sees the same moment.
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+
+
 class Connection(asyncpg.Connection):
     """A pooled connection that costs no round trip on release: every setting here is local to its transaction."""
 
@@ -87,14 +91,13 @@ class Database:
     @asynccontextmanager
     async def transaction(self, tenant: UUID | None = None) -> AsyncIterator[Any]:
         """One transaction on a native connection: commits on exit, rolls back on an error."""
-        async with self.acquire() as connection, _transaction(connection, tenant):
+        async with self.acquire() as connection, transaction_on(connection, tenant):
             yield connection
 
     @asynccontextmanager
     async def snapshot(self, tenant: UUID | None = None) -> AsyncIterator[Any]:
         """As `transaction`, but all its statements see one moment, and none may write."""
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        async with self.acquire() as connection, _transaction(connection, tenant, begin):
+        async with self.acquire() as connection, transaction_on(connection, tenant, begin=f"{SNAPSHOT} READ ONLY"):
             yield connection
 
     @asynccontextmanager
@@ -106,7 +109,7 @@ class Database:
             driver = (await connection.get_raw_connection()).driver_connection
             async with AsyncSession(bind=connection, expire_on_commit=False, autoflush=True) as session:
                 unit = Unit(session, driver)
-                async with _transaction(driver, tenant):
+                async with transaction_on(driver, tenant):
                     yield unit
                     await session.flush()
         for call in unit._after:  # noqa: SLF001 - the unit is this module's own
@@ -126,7 +129,10 @@ async def savepoint(connection: Any) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any, tenant: UUID | None, begin: str = "BEGIN") -> AsyncIterator[None]:
+async def transaction_on(
+    connection: Any, tenant: UUID | None = None, *, begin: str = "BEGIN"
+) -> AsyncIterator[None]:
+    """One transaction on a connection that is kept for several."""
     # BEGIN and the tenant travel together: a round trip costs more than the policy it feeds.
     scope = f"; SELECT set_config('app.tenant_id', '{UUID(str(tenant))}', true)" if tenant is not None else ""
     try:

@@ -1,6 +1,13 @@
 """The written contract between services. No I/O, no behaviour; golden bodies stand in `tests/contracts/events/`."""
 
-from shared.events.alerts import Channel, Metric, ThresholdCleared, ThresholdCrossed, ThresholdEvent
+from shared.events.alerts import (
+    Channel,
+    Metric,
+    ThresholdCleared,
+    ThresholdCrossed,
+    ThresholdEvent,
+    UsageRecalculated,
+)
 from shared.events.base import Event
 from shared.events.billing import (
     PaymentCancelled,
@@ -62,5 +69,6 @@ __all__ = [
     "TrafficItem",
     "TrafficRecorded",
     "UnknownEventType",
+    "UsageRecalculated",
     "decode",
 ]

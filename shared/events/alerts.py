@@ -35,5 +35,20 @@ class ThresholdCrossed(ThresholdEvent):
     channels: tuple[Channel, ...] = ("note", "mail")
 
 
+class UsageRecalculated(Event):
+    """Counters were not what the ledger's entries 1 … `position` sum to, and were put right by the deltas."""
+
+    type: ClassVar[str] = "usage.recalculated"
+    topic: ClassVar[str] = "alerts.v1"
+
+    position: int
+    bytes: int
+    files: int
+    delta_bytes: int
+    delta_files: int
+    reason: str
+    at: datetime
+
+
 class ThresholdCleared(ThresholdEvent):
     type: ClassVar[str] = "threshold.cleared"

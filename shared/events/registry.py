@@ -1,6 +1,6 @@
 """Every event by its type."""
 
-from shared.events.alerts import ThresholdCleared, ThresholdCrossed
+from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalculated
 from shared.events.base import Event
 from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
 from shared.events.entitlements import EntitlementsChanged
@@ -34,6 +34,7 @@ _ALL: tuple[type[Event], ...] = (
     PaymentCancelled,
     ThresholdCrossed,
     ThresholdCleared,
+    UsageRecalculated,
     TrafficRecorded,
 )
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import aiohttp
@@ -61,7 +63,31 @@ class ServiceClient:
                 raise UpstreamError(503, "unreachable", f"{self._audience}: {type(error).__name__}") from error
         raise AssertionError("unreachable")
 
+    async def stream(self, method: str, path: str, *, json: Any = None, timeout: float) -> AsyncIterator[bytes]:
+        """The answer as it comes. Raises UpstreamError, also when it breaks off; never asks twice."""
+        try:
+            async with asyncio.timeout(timeout), self._answered(method, path, None, json) as response:
+                if response.status >= 400:
+                    raise _refusal(response.status, await response.read())
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamError(503, "unreachable", f"{self._audience}: {type(error).__name__}") from error
+
     async def _request(self, method: str, path: str, principal: Principal | None, json: Any, timeout: float) -> Any:
+        async with asyncio.timeout(timeout), self._answered(method, path, principal, json) as response:
+            body = await response.read()
+        if response.status >= 400:
+            raise _refusal(response.status, body)
+        try:
+            return orjson.loads(body) if body else None
+        except orjson.JSONDecodeError as error:
+            raise UpstreamError(503, "unreadable", f"{self._audience} answered no JSON") from error
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, path: str, principal: Principal | None, json: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=30))
             # It would repeat what was lost by itself, deletions too; who asks decides that here.
@@ -74,17 +100,11 @@ class ServiceClient:
         if json is not None:
             data = orjson.dumps(json)
             headers["content-type"] = "application/json"
-        async with (
-            asyncio.timeout(timeout),
-            self._session.request(method, self._base + path, data=data, headers=headers) as response,
-        ):
-            body = await response.read()
-        if response.status >= 400:
-            raise _refusal(response.status, body)
-        try:
-            return orjson.loads(body) if body else None
-        except orjson.JSONDecodeError as error:
-            raise UpstreamError(503, "unreadable", f"{self._audience} answered no JSON") from error
+        # The caller has a deadline of its own; aiohttp's would end a long answer after five minutes.
+        patience = aiohttp.ClientTimeout()
+        url = self._base + path
+        async with self._session.request(method, url, data=data, headers=headers, timeout=patience) as response:
+            yield response
 
     def _sign(self, principal: Principal | None) -> str:
         if principal is not None:

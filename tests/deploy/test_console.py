@@ -20,14 +20,19 @@ async def get(http: aiohttp.ClientSession, url: str) -> tuple[int, str]:
 
 
 async def found(http: aiohttp.ClientSession, url: str, services: set[str]) -> list[dict[str, Any]]:
-    """The trace's spans, as soon as all of these services have sent theirs."""
+    """The trace's spans, as soon as all of these services have sent theirs, and each the one it is part of."""
     spans: list[dict[str, Any]] = []
     async with asyncio.timeout(20):
-        while not services <= {span["service"] for span in spans}:
+        while not (services <= {span["service"] for span in spans} and _joined(spans)):
             status, body = await get(http, url)
             spans = json.loads(body)["spans"] if status == 200 else []
             await asyncio.sleep(0.1)
     return spans
+
+
+def _joined(spans: list[dict[str, Any]]) -> bool:
+    ids = {span["span_id"] for span in spans}
+    return all(span["parent_id"] in ids for span in spans if span["service"] != "gateway")
 
 
 async def test_one_upload_is_one_trace_over_all_processes(stack: Stack, http: aiohttp.ClientSession) -> None:
@@ -35,9 +40,7 @@ async def test_one_upload_is_one_trace_over_all_processes(stack: Stack, http: ai
     ada = await person(stack, http)
     (await ada.upload("hello.txt", b"hello", "documents", trace=trace)).expect(201, "an upload")
     services = {"gateway", "upload", "upload:worker", "usage:worker"}
-    spans = await found(http, f"{console}/api/traces/{trace}", services)
-    ids = {span["span_id"] for span in spans}
-    assert all(span["parent_id"] in ids for span in spans if span["service"] != "gateway"), spans
+    await found(http, f"{console}/api/traces/{trace}", services)
     status, page = await get(http, f"{console}/trace/{trace}")
     assert status == 200
     assert all(service in page for service in services)

@@ -16,6 +16,9 @@ _PREFIXES = {
     "/api/invoices": "billing",
 }
 
+# Counters are put right by whoever counts.
+_PATHS = {"/api/storage/recalculate": "usage"}
+
 _TUS = "/api/storage/uploads"
 
 SERVICES = ("upload", "usage", "billing")
@@ -23,6 +26,8 @@ SERVICES = ("upload", "usage", "billing")
 
 def service_of(path: str) -> str | None:
     """None for the gateway's own. `/internal/**` of a service is nobody's from outside."""
+    if path in _PATHS:
+        return _PATHS[path]
     parts = path.split("/", 4)
     # What administrators may ask of a service has one name more.
     return _PREFIXES.get("/".join(parts[: 4 if parts[2:3] == ["admin"] else 3]))

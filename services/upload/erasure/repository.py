@@ -57,6 +57,7 @@ _BLANK = """jsonb_build_object('name', '', 'path', '', 'sha256', '', 'folder', '
     'entity_id', NULL, 'project_id', NULL, 'uploaded_by', NULL)"""
 _REDACT = f"""
     UPDATE storage_transaction SET redacted_at = now(), file_path = '', file_name = '', uploaded_by = NULL,
+        owner = NULL, project_id = NULL, previous_owner = NULL, previous_project_id = NULL,
         metadata = '{{}}', traceparent = NULL, body = CASE WHEN action = 'adjust' THEN body ELSE (
             SELECT (j.body || {_BLANK}
                 || CASE WHEN jsonb_typeof(j.body -> 'previous') = 'object'

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from shared.events import FileEvent, FileMoved, FileReplaced, StorageAdjusted
+from shared.events import FileBefore, FileDeleted, FileEvent, FileMoved, FileReplaced, StorageAdjusted
 from shared.ids import new_id
 
 GENESIS = bytes(32)
@@ -67,12 +67,22 @@ class Entry(Generic[Said]):
         return Head(self.seq, self.hash)
 
     @property
-    def previous(self) -> tuple[int | None, str | None, str | None]:
-        """Size, file type and category that a replacement or move took away from."""
-        if isinstance(self.event, FileReplaced | FileMoved):
-            before = self.event.previous
-            return before.size, before.file_type, before.category
-        return None, None, None
+    def previous(self) -> FileBefore | None:
+        """What a replacement or move took away from."""
+        return self.event.previous if isinstance(self.event, FileReplaced | FileMoved) else None
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What the sums are made of besides size and kind: what was there before, by how many files an adjustment
+        changes them, whose the file is, and whether it is a version or was in the trash.
+        """
+        event, before = self.event, self.previous
+        was = (None, None, None) if before is None else (before.size, before.file_type, before.category)
+        owners = (getattr(before, "uploaded_by", None), None if before is None else before.project_id)
+        if isinstance(event, StorageAdjusted):
+            return (*was, event.delta_files, None, event.project_id, *owners, False, False)
+        trashed = isinstance(event, FileDeleted) and event.trashed
+        return (*was, None, event.uploaded_by, event.project_id, *owners, event.version_of is not None, trashed)
 
     @property
     def file(self) -> tuple[UUID | None, str, str, int, str]:
@@ -89,10 +99,9 @@ class Entry(Generic[Said]):
 
     def row(self) -> tuple[Any, ...]:
         event, (file_id, path, name, size, content_type) = self.event, self.file
-        files = event.delta_files if isinstance(event, StorageAdjusted) else None
         said = (self.seq, self.id, self.action, event.type, file_id, path, name, size, self.delta, content_type)
         kind = (event.file_type, event.category, self.by, self.metadata, self.at, self.body, self.traceparent)
-        return (*said, *kind, self.prev_hash, self.hash, *self.previous, files)
+        return (*said, *kind, self.prev_hash, self.hash, *self.parts)
 
 
 def link(previous: bytes, seq: int, entry_id: UUID, kind: str, at: datetime, body: str) -> bytes:

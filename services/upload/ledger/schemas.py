@@ -1,12 +1,19 @@
 """Transactions as the API shows them, and a proof on its way to `usage`."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from services.upload.ledger.folds import Stretch
 from services.upload.ledger.service import LedgerProof, Past
+
+
+class FoldsIn(BaseModel):
+    """Tenant, `after` and `until` of each stretch; null asks for every ledger as it is."""
+
+    stretches: Annotated[list[Stretch], Field(min_length=1, max_length=10_000)] | None
 
 
 class TransactionOut(BaseModel):

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
+from services.usage.counters.correction import Correction
 from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
+from services.usage.months import Month
 from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
 
@@ -110,6 +112,22 @@ def rescale(before: State, scale: Scale, at: datetime, traceparent: str | None) 
     judgement = _Judgement(after)
     judgement.judge(before.bytes, at, traceparent)
     return Change(before, replace(after, arms=judgement.arms), passed=judgement.passed)
+
+
+def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = UTC) -> Change:
+    """What was not counted as the ledger has it, put right: judged as it stands afterwards. The position stays."""
+    judgement = _Judgement(before)
+    after = replace(
+        before,
+        bytes=before.bytes + correction.total.bytes,
+        files=before.files + correction.total.files,
+        trashed=before.trashed.plus(correction.trashed.bytes, correction.trashed.files),
+        versions=before.versions.plus(correction.versions.bytes, correction.versions.files),
+    )
+    judgement.judge(after.bytes, at, None)
+    deltas = {kind: Delta(amount.files, amount.bytes, at) for kind, amount in correction.kinds.items()}
+    projects = {(project, Month.of(at, zone)): amount for project, amount in correction.projects.items()}
+    return Change(before, replace(after, arms=judgement.arms), deltas, judgement.passed, projects)
 
 
 class _Judgement:

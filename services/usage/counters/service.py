@@ -1,10 +1,11 @@
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from services.usage.counters.correction import Correction
 from services.usage.counters.repository import CounterRepository
-from services.usage.counters.rules import Change, count_left_out, fold, grant, rescale, review
+from services.usage.counters.rules import Change, adjust, count_left_out, fold, grant, rescale, review
 from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
 from services.usage.months import timezone_of
@@ -55,6 +56,14 @@ class CounterService:
         held = await counters.lock(tenants, now, self._slack)
         return await self._keep(connection, [review(state, now) for state in held.values()])
 
+    async def adjust(self, connection: Any, corrections: Mapping[UUID, Correction]) -> list[Change]:
+        """Puts counters right by what is given, and judges them by it."""
+        counters, now = CounterRepository(connection), self._clock.now()
+        held = await counters.lock(corrections, now, self._slack)
+        zones = await timezone_of(connection, corrections)
+        changes = [adjust(held[tenant], found, now, zones[tenant]) for tenant, found in corrections.items()]
+        return await self._keep(connection, changes)
+
     async def rescale(
         self, connection: Any, tenant: UUID, thresholds: Sequence[Threshold] | None, traceparent: str | None
     ) -> list[Change]:
@@ -67,7 +76,7 @@ class CounterService:
 
     async def _keep(self, connection: Any, changes: Sequence[Change]) -> list[Change]:
         # A file moved between kinds leaves the sums as they were, and counted late the position, too.
-        kept = [change for change in changes if change.after != change.before or change.deltas]
+        kept = [change for change in changes if change.after != change.before or change.deltas or change.projects]
         if kept:
             await CounterRepository(connection).save(kept, self._clock.now())
             projects = {

@@ -12,7 +12,7 @@ from services.usage.disk.engine import DockerEngine, EngineUnavailable, Report
 from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
 from shared.clock import Clock
-from shared.db import Database
+from shared.db import Database, turn
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ KINDS = {
     "unassigned_volumes": "unassigned_volumes_bytes",
     "unassigned_images": "unassigned_images_bytes",
 }
-_LOCK = 0xD15C  # any number that is ours: one run at a time
 
 
 class DiskCollection:
@@ -43,15 +42,9 @@ class DiskCollection:
 
     async def run_when_due(self) -> None:
         """Called often; the daily run comes once a day, even if no worker was up at that minute."""
-        async with self._database.acquire() as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
-                return
-            try:
-                run = await self._begin()
-                if run is not None:
-                    await self._collect(run)
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+        async with turn(self._database, "disk") as mine:
+            if mine is not None and (run := await self._begin()) is not None:
+                await self._collect(run)
 
     async def measure(self) -> None:
         """Sets the gauges, in every worker, to what one of them found."""

@@ -7,12 +7,12 @@ from uuid import UUID
 from services.usage.management.calculation import Calculator
 from services.usage.management.repository import ManagementRepository
 from shared.clock import Clock
-from shared.db import Database
+from shared.db import Database, turn
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
-_LOCK = 0xCA_1C  # any number that is ours: one run at a time
+_DONE = "SELECT true FROM calculation_run WHERE day = $1"
 
 
 class CalculationSchedule:
@@ -29,22 +29,17 @@ class CalculationSchedule:
         now = self._clock.now()
         if now.hour < self._hour:
             return
-        async with self._database.acquire() as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        async with turn(self._database, "calculation") as connection:
+            if connection is None or await connection.fetchval(_DONE, now.date()):
                 return
-            try:
-                if await connection.fetchval("SELECT true FROM calculation_run WHERE day = $1", now.date()):
-                    return
-                tenants, failed = await self.run(now.replace(hour=self._hour, minute=0, second=0, microsecond=0))
-                await connection.execute(
-                    "INSERT INTO calculation_run (day, tenants, failed, finished_at) VALUES ($1, $2, $3, $4)",
-                    now.date(),
-                    tenants,
-                    failed,
-                    self._clock.now(),
-                )
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            tenants, failed = await self.run(now.replace(hour=self._hour, minute=0, second=0, microsecond=0))
+            await connection.execute(
+                "INSERT INTO calculation_run (day, tenants, failed, finished_at) VALUES ($1, $2, $3, $4)",
+                now.date(),
+                tenants,
+                failed,
+                self._clock.now(),
+            )
 
     async def run(self, begun: datetime) -> tuple[int, int]:
         """All tenants not calculated since `begun`, so that a run that died goes on; returns how many, and how many

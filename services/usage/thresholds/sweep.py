@@ -8,7 +8,7 @@ from prometheus_client import Counter
 
 from services.usage.counters.service import CounterService
 from shared.clock import Clock
-from shared.db import Database
+from shared.db import Database, turn
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,6 @@ FINDINGS = Counter("stowage_usage_sweep_findings_total", "What the daily sweep f
 
 HOUR = 6  # UTC
 PAGE = 200  # tenants locked together, for a few milliseconds
-_LOCK = 0x5_3EE9  # any number that is ours: one sweep at a time
 
 _PAGE = "SELECT tenant_id FROM tenant_usage WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2"
 
@@ -41,22 +40,17 @@ class Sweep:
         now = self._clock.now()
         if now.hour < HOUR:
             return
-        async with self._database.acquire() as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        async with turn(self._database, "sweep") as connection:
+            if connection is None or await connection.fetchval("SELECT true FROM sweep WHERE day = $1", now.date()):
                 return
-            try:
-                if await connection.fetchval("SELECT true FROM sweep WHERE day = $1", now.date()):
-                    return
-                tenants, findings = await self.run()
-                await connection.execute(
-                    "INSERT INTO sweep (day, tenants, findings, finished_at) VALUES ($1, $2, $3, $4)",
-                    now.date(),
-                    tenants,
-                    findings,
-                    self._clock.now(),
-                )
-            finally:
-                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+            tenants, findings = await self.run()
+            await connection.execute(
+                "INSERT INTO sweep (day, tenants, findings, finished_at) VALUES ($1, $2, $3, $4)",
+                now.date(),
+                tenants,
+                findings,
+                self._clock.now(),
+            )
 
     async def run(self) -> tuple[int, int]:
         """Looks at all tenants; returns how many there are and how much was found."""

@@ -1,0 +1,81 @@
+"""What stretches of ledgers sum to, of all tenants in one walk: what `usage` rebuilds its counters from."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.db import Database
+
+PATIENCE = 3600.0  # seconds for a walk over everything
+CHUNKS = 16  # of the answer, waiting for whoever reads it
+
+# A replacement and a move take away from one place what they put into another: two rows of the answer.
+_FOLD = """
+    WITH part AS MATERIALIZED (
+        SELECT t.tenant_id, max(t.seq) AS seq, file_type, category, project_id, owner,
+            previous_file_type, previous_category, previous_project_id, previous_owner,
+            sum(sign * file_size) AS bytes, sum(sign) AS files,
+            sum(trash * file_size) AS trashed_bytes, sum(trash) AS trashed_files,
+            sum(version * file_size) AS version_bytes, sum(version) AS version_files,
+            sum(previous_size) AS previous_bytes, count(previous_size) AS previous_files
+        FROM {source},
+            LATERAL (SELECT CASE action WHEN 'delete' THEN -1 WHEN 'trash' THEN 0 WHEN 'restore' THEN 0 ELSE 1 END,
+                CASE action WHEN 'trash' THEN 1 WHEN 'restore' THEN -1
+                    WHEN 'delete' THEN -was_trashed::int ELSE 0 END) AS s(sign, trash),
+            LATERAL (SELECT CASE WHEN NOT is_version THEN 0
+                WHEN action = 'upload' THEN 1 WHEN action = 'delete' THEN -1 ELSE 0 END) AS v(version)
+        GROUP BY t.tenant_id, file_type, category, project_id, owner,
+            previous_file_type, previous_category, previous_project_id, previous_owner
+    )
+    SELECT tenant_id, seq, file_type, category, project_id, owner, bytes, files,
+        trashed_bytes, trashed_files, version_bytes, version_files
+    FROM part
+    UNION ALL
+    SELECT tenant_id, seq, previous_file_type, previous_category, previous_project_id, previous_owner,
+        -previous_bytes, -previous_files, 0, 0, 0, 0
+    FROM part WHERE previous_files > 0
+"""
+_ALL = _FOLD.format(source="ledger_amount AS t")
+_SOME = _FOLD.format(
+    source="""unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r(tenant_id, after, until)
+        JOIN ledger_amount AS t ON t.tenant_id = r.tenant_id AND t.seq > r.after AND t.seq <= r.until"""
+)
+
+
+class Stretch(NamedTuple):
+    """Entries `after` < seq <= `until` of one tenant."""
+
+    tenant_id: UUID
+    after: int
+    until: int
+
+
+class LedgerFolds:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def csv(self, stretches: Sequence[Stretch] | None) -> AsyncIterator[bytes]:
+        """Of the stretches, or of every ledger as it is now. A line is: tenant, last seq, file type, category, project,
+        whose files; then bytes and files in all, in the trash, in older versions. Several lines of a kind add up.
+        """
+        chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
+        copying = asyncio.create_task(self._copy(stretches, chunks))
+        try:
+            while (chunk := await chunks.get()) is not None:
+                yield chunk
+            await copying
+        finally:
+            copying.cancel()
+            await asyncio.gather(copying, return_exceptions=True)
+
+    async def _copy(self, stretches: Sequence[Stretch] | None, chunks: "asyncio.Queue[bytes | None]") -> None:
+        values: list[Any] = [] if stretches is None else [list(column) for column in zip(*stretches, strict=True)]
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute("SET LOCAL work_mem = '64MB'")
+                await connection.copy_from_query(
+                    _ALL if stretches is None else _SOME, *values, output=chunks.put, format="csv", timeout=PATIENCE
+                )
+        finally:
+            await chunks.put(None)

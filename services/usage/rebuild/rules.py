@@ -1,0 +1,55 @@
+"""What the ledger says against what was counted. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from services.usage.counters.correction import Correction
+from services.usage.counters.tally import Amount
+
+Part = Literal["total", "trash", "versions", "kind", "project"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project."""
+
+    tenant_id: UUID
+    position: int
+    part: Part
+    key: tuple[str, ...]
+    ledger: Amount
+    counted: Amount
+
+    @property
+    def delta(self) -> Amount:
+        return Amount(self.ledger.bytes - self.counted.bytes, self.ledger.files - self.counted.files)
+
+    def document(self) -> dict[str, Any]:
+        """As it is kept and shown."""
+        return {
+            "part": self.part,
+            "key": list(self.key),
+            "ledger": {"bytes": self.ledger.bytes, "files": self.ledger.files},
+            "counters": {"bytes": self.counted.bytes, "files": self.counted.files},
+        }
+
+
+def correct(differences: Iterable[Difference]) -> Correction:
+    """Of one tenant."""
+    correction = Correction()
+    for difference in differences:
+        match difference.part:
+            case "total":
+                correction.total = difference.delta
+            case "trash":
+                correction.trashed = difference.delta
+            case "versions":
+                correction.versions = difference.delta
+            case "kind":
+                file_type, category = difference.key
+                correction.kinds[file_type, category] = difference.delta
+            case "project":
+                correction.projects[UUID(difference.key[0])] = difference.delta
+    return correction

@@ -1,0 +1,72 @@
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from services.usage.rebuild.models import Rebuild
+from services.usage.rebuild.rules import Difference, Part
+from services.usage.rebuild.service import Outcome
+
+
+class FigureOut(BaseModel):
+    bytes: int
+    files: int
+
+
+class DifferenceOut(BaseModel):
+    """`key`: file type and category of a kind, the id of a project; nothing for a total."""
+
+    part: Part
+    key: list[str]
+    ledger: FigureOut
+    counters: FigureOut
+
+    @classmethod
+    def of(cls, difference: Difference) -> Self:
+        return cls.model_validate(difference.document())
+
+
+class RecalculatedOut(BaseModel):
+    """What the ledger's entries sum to beside what was counted. `equal`: there was nothing to put right; otherwise the
+    counters are right now.
+    """
+
+    tenant_id: UUID
+    entries: int
+    equal: bool
+    repaired: bool
+    differences: list[DifferenceOut]
+    as_of: datetime
+
+    @classmethod
+    def of(cls, tenant: UUID, outcome: Outcome) -> Self:
+        done = outcome.done
+        return cls(
+            tenant_id=tenant,
+            entries=done.entries,
+            equal=not done.differing,
+            repaired=bool(done.repaired),
+            differences=[DifferenceOut.of(difference) for difference in outcome.differences],
+            as_of=done.finished_at,
+        )
+
+
+class RebuildOut(BaseModel):
+    """`ahead`: tenants whose ledger ends before their counters; nothing is said of them and nothing done."""
+
+    id: UUID
+    reason: str
+    started_at: datetime
+    finished_at: datetime
+    seconds: float
+    tenants: int
+    entries: int
+    differing: int
+    ahead: int
+    repaired: int
+
+    @classmethod
+    def of(cls, done: Rebuild) -> Self:
+        seconds = (done.finished_at - done.started_at).total_seconds()
+        return cls(**done.model_dump(), seconds=round(seconds, 3))
