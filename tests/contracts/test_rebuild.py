@@ -224,7 +224,7 @@ async def test_counting_goes_on_meanwhile(pair: Pair) -> None:
     consuming = asyncio.create_task(consume())
     found = [(await pair.rebuild()).done.differing for _ in range(12)]
     stop.set()
-    assert await consuming > 3
+    assert await consuming >= 2
     assert found == [0] * 12
 
 

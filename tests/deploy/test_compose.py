@@ -296,9 +296,8 @@ def test_the_manual_knows_every_setting_and_every_metric() -> None:
         assert {name.upper() for name in settings_of(f"services.{service}.main").model_fields} <= named, service
     source = "".join(file.read_text() for part in ("services", "shared") for file in (ROOT / part).rglob("*.py"))
     metrics = set(re.findall(r"""(?:Counter|Gauge|Histogram|Summary)\(\s*"(\w+)\"""", source))
-    assert metrics == set(
-        re.findall(r"\bstowage_[a-z_]+_(?:total|seconds|leading|waiting|ready|bytes|files)\b", manual)
-    )
+    ends = "total|seconds|leading|waiting|ready|bytes|tenants|files"
+    assert metrics == set(re.findall(rf"\bstowage_[a-z_]+_(?:{ends})\b", manual))
 
 
 def test_what_the_environment_file_may_set_is_in_the_manual(stack: Stack) -> None:

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
+from pydantic import Field
+
 from shared.db import Database
+
+Position = Annotated[int, Field(ge=0, lt=2**63)]
 
 PATIENCE = 3600.0  # seconds for a walk over everything
 CHUNKS = 16  # of the answer, waiting for whoever reads it
@@ -47,8 +51,8 @@ class Stretch(NamedTuple):
     """Entries `after` < seq <= `until` of one tenant."""
 
     tenant_id: UUID
-    after: int
-    until: int
+    after: Position
+    until: Position
 
 
 class LedgerFolds:
@@ -59,17 +63,17 @@ class LedgerFolds:
         """Of the stretches, or of every ledger as it is now. A line is: tenant, last seq, file type, category, project,
         whose files; then bytes and files in all, in the trash, in older versions. Several lines of a kind add up.
         """
-        chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS)
+        chunks: asyncio.Queue[bytearray | None] = asyncio.Queue(CHUNKS)
         copying = asyncio.create_task(self._copy(stretches, chunks))
         try:
             while (chunk := await chunks.get()) is not None:
-                yield chunk
+                yield bytes(chunk)
             await copying
         finally:
             copying.cancel()
             await asyncio.gather(copying, return_exceptions=True)
 
-    async def _copy(self, stretches: Sequence[Stretch] | None, chunks: "asyncio.Queue[bytes | None]") -> None:
+    async def _copy(self, stretches: Sequence[Stretch] | None, chunks: "asyncio.Queue[bytearray | None]") -> None:
         values: list[Any] = [] if stretches is None else [list(column) for column in zip(*stretches, strict=True)]
         try:
             async with self._database.transaction() as connection:
