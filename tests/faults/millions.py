@@ -1,0 +1,216 @@
+"""Events of thousands of tenants, some sent twice, and what they come to by SQL that shares no code with ours."""
+
+import itertools
+import random
+from array import array
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from confluent_kafka import KafkaException, Producer
+
+TENANTS = 5_000
+KINDS = [
+    ("image", "avatars"),
+    ("image", "properties"),
+    ("document", "documents"),
+    ("video", "projects"),
+    ("other", "documents"),
+]
+SIZE = 1_000  # bytes of a file on average
+SHARE = 10  # one record in so many is sent again
+WINDOW = 5_000  # records later, at most
+MINUTES = 120  # of the tenants' time
+
+_FILE = (
+    '{{"tenant_id":"{tenant}","file_id":"{file:032x}","path":"p","name":"n","size":{size},"content_type":"a/b",'
+    '"file_type":"{kind[0]}","category":"{kind[1]}","subcategory":null,"entity_id":null,"project_id":null,'
+    '"sha256":"00","uploaded_by":null,"stored_at":"{at}","folder":"","version_of":null'
+)
+_BEFORE = (
+    '{{"path":"p","name":"n","size":{size},"file_type":"{kind[0]}","category":"{kind[1]}","subcategory":null,'
+    '"entity_id":null,"project_id":null,"folder":"","sha256":"00"}}'
+)
+
+_EVENTS = """
+    CREATE UNLOGGED TABLE event (tenant int, seq int, file_type text, category text, bytes bigint, files int)
+"""
+_TOTALS = """
+    SELECT tenant, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files, max(seq) AS position
+    FROM event GROUP BY tenant
+"""
+_KINDS = """
+    SELECT tenant, file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files
+    FROM event GROUP BY 1, 2, 3 HAVING sum(files) > 0
+"""
+# Upward past a share of the limit: the n-th time is arming n. It is over when a later entry is below it again.
+_CROSSINGS = """
+    WITH entry AS (
+        SELECT e.tenant, seq, sum(sum(bytes)) OVER (PARTITION BY e.tenant ORDER BY seq) AS used
+        FROM event AS e GROUP BY e.tenant, seq
+    ), step AS (
+        SELECT tenant, percent, greatest(1, ceil("limit" * percent / 100.0)) AS bytes
+        FROM tenant_limit, unnest(ARRAY[80, 95, 100]) AS percent
+    ), walk AS (
+        SELECT tenant, percent, seq, used, used >= bytes AS over,
+            coalesce(lag(used >= bytes) OVER (PARTITION BY tenant, percent ORDER BY seq), false) AS was
+        FROM entry JOIN step USING (tenant)
+    ), up AS (
+        SELECT tenant, percent, seq, used, row_number() OVER (PARTITION BY tenant, percent ORDER BY seq) AS armed
+        FROM walk WHERE over AND NOT was
+    ), down AS (
+        SELECT tenant, percent, row_number() OVER (PARTITION BY tenant, percent ORDER BY seq) AS armed
+        FROM walk WHERE NOT over AND was
+    )
+    SELECT tenant, percent, armed, used::bigint, down.armed IS NOT NULL AS cleared
+    FROM up LEFT JOIN down USING (tenant, percent, armed)
+"""
+
+
+def tenant_id(number: int) -> UUID:
+    return UUID(int=0x0195_0000_0000_7000_8000_0000_0000_0000 + number)
+
+
+@dataclass(slots=True)
+class Tenant:
+    """Fills up past its limit, empties again, and so on; small ones never get there."""
+
+    number: int
+    limit: int
+    key: bytes = b""
+    seq: int = 0
+    used: int = 0
+    filling: bool = True
+    files: "array[int]" = field(default_factory=lambda: array("q"))  # size * len(KINDS) + kind
+
+    def __post_init__(self) -> None:
+        self.key = str(tenant_id(self.number)).encode()
+
+    def choose(self, chance: random.Random) -> str:
+        if self.used > self.limit * 11 // 10:
+            self.filling = False
+        elif self.used < self.limit // 2:
+            self.filling = True
+        drawn = chance.random()
+        if not self.files or drawn < (0.85 if self.filling else 0.1):
+            return "stored"
+        return "replaced" if drawn > 0.95 else "deleted"
+
+    def take(self, chance: random.Random) -> tuple[int, int]:
+        """Size and kind of one of its files, which it has no more."""
+        place = chance.randrange(len(self.files))
+        self.files[place], self.files[-1] = self.files[-1], self.files[place]
+        return divmod(self.files.pop(), len(KINDS))
+
+
+class Events:
+    """Sends `count` records of Zipf's tenants, and again every tenth; notes each effect in a file for COPY."""
+
+    def __init__(self, count: int, notes: Path) -> None:
+        self._chance = random.Random(20)
+        self._count = count
+        self._notes = notes
+        # The busiest has a tenth of everything; limits are such that a busy tenant passes its own some dozens of times.
+        shares = [count / (rank + 1) / 9.1 for rank in range(TENANTS)]
+        self.tenants = [Tenant(n, SIZE * int(max(20, min(2_000, share / 10)))) for n, share in enumerate(shares)]
+        self._weights = list(itertools.accumulate(1 / (rank + 1) for rank in range(TENANTS)))
+
+    def send(self, bootstrap: str) -> int:
+        """Returns how many records were sent, repeats among them."""
+        producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": 20,
+                "queue.buffering.max.messages": 100_000,
+            }
+        )
+        sent, recent = 0, deque[tuple[bytes, bytes, list[Any]]](maxlen=WINDOW)
+        with self._notes.open("w") as notes:
+            for start in range(0, self._count, 10_000):
+                drawn = self._chance.choices(
+                    self.tenants, cum_weights=self._weights, k=min(10_000, self._count - start)
+                )
+                for number, tenant in enumerate(drawn, start):
+                    record = self._next(tenant, number, notes.write)
+                    recent.append(record)
+                    _produce(producer, record)
+                    sent += 1
+                    if number % SHARE == 0:
+                        _produce(producer, self._chance.choice(recent))
+                        sent += 1
+        if producer.flush(120):
+            raise KafkaException("not everything was sent")
+        return sent
+
+    def _next(self, tenant: Tenant, number: int, note: Any) -> tuple[bytes, bytes, list[Any]]:
+        what, size, kind = tenant.choose(self._chance), self._chance.randrange(2 * SIZE), self._chance.randrange(5)
+        tenant.seq += 1
+        second = number * MINUTES * 60 // self._count
+        at = f"2026-03-10T{10 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
+        extra = ""
+        if what != "stored":
+            old, before = tenant.take(self._chance)
+            tenant.used -= old
+            note(f"{tenant.number}\t{tenant.seq}\t{KINDS[before][0]}\t{KINDS[before][1]}\t{-old}\t-1\n")
+            if what == "deleted":
+                size, kind, extra = old, before, f',"deleted_at":"{at}","deleted_by":null,"trashed":false'
+            else:
+                previous = _BEFORE.format(size=old, kind=KINDS[before])
+                extra = f',"previous":{previous},"replaced_at":"{at}","replaced_by":null'
+        if what != "deleted":
+            tenant.used += size
+            tenant.files.append(size * len(KINDS) + kind)
+            note(f"{tenant.number}\t{tenant.seq}\t{KINDS[kind][0]}\t{KINDS[kind][1]}\t{size}\t1\n")
+        body = _FILE.format(tenant=tenant.key.decode(), file=number, size=size, kind=KINDS[kind], at=at) + extra + "}"
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"%032x" % number),
+            ("ce_type", b"file." + what.encode()),
+            ("ce_time", at.encode()),
+            ("ce_tenantseq", b"%d" % tenant.seq),
+        ]
+        return tenant.key, body.encode(), headers
+
+
+def _produce(producer: Producer, record: tuple[bytes, bytes, list[Any]]) -> None:
+    key, value, headers = record
+    while True:
+        try:
+            producer.produce("files.v1", value, key, headers=headers)
+        except BufferError:
+            producer.poll(0.05)
+        else:
+            return
+
+
+@dataclass(frozen=True)
+class Expected:
+    totals: dict[UUID, tuple[int, int, int]]  # bytes, files, position
+    kinds: dict[tuple[UUID, str, str], tuple[int, int]]
+    alerts: set[tuple[UUID, int, int, int, bool]]  # tenant, percent, armed, used, whether it is over
+
+
+async def fold(dsn: str, notes: Path, tenants: list[Tenant]) -> Expected:
+    """In a database of its own."""
+    connection: Any = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(_EVENTS)
+        await connection.copy_to_table("event", source=str(notes), format="text", timeout=600)
+        await connection.execute('CREATE TABLE tenant_limit (tenant int, "limit" bigint)')
+        await connection.copy_records_to_table("tenant_limit", records=[(t.number, t.limit) for t in tenants])
+        await connection.execute("SET work_mem = '256MB'")
+        totals = await connection.fetch(_TOTALS, timeout=600)
+        kinds = await connection.fetch(_KINDS, timeout=600)
+        crossings = await connection.fetch(_CROSSINGS, timeout=1200)
+    finally:
+        await connection.close()
+    return Expected(
+        {tenant_id(row["tenant"]): (row["bytes"], row["files"], row["position"]) for row in totals},
+        {(tenant_id(r["tenant"]), r["file_type"], r["category"]): (r["bytes"], r["files"]) for r in kinds},
+        {(tenant_id(r["tenant"]), r["percent"], r["armed"], r["used"], r["cleared"]) for r in crossings},
+    )

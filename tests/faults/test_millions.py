@@ -1,0 +1,217 @@
+"""Millions of events of 5,000 tenants, a tenth of them twice, with consumers killed, their group rebalanced and the
+broker restarted: counters are what SQL makes of the same events, and alerts exactly those that had to be.
+
+`make test` sends 2 million; `make faults` 20 million, or EVENTS.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from deploy.local import kafka
+from deploy.local.home import Home
+from tests.faults.millions import Events, Tenant, fold, tenant_id
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+from tests.fixtures.stack import CACHE, ROOT, require_kafka
+
+EVENTS = int(os.environ.get("EVENTS", "2000000"))
+KILLS = 10
+CHAOS = 0.65  # of the way: what grows afterwards would grow for ever
+GROWTH = 64 * 2**20  # bytes of resident memory a consumer may differ by from then on
+
+_KNOWN = """
+    INSERT INTO tenant_usage (tenant_id, limit_bytes, plan, entitlements_version, updated_at, last_reset)
+    SELECT *, 'pro', 1, $3, $3 FROM unnest($1::uuid[], $2::bigint[])
+"""
+_PROGRESS = "SELECT coalesce(sum(position), 0)::bigint FROM tenant_usage"
+_READ = "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE topic = 'files.v1'"
+
+
+@dataclass
+class Broker:
+    """One Kafka node that can be stopped and started again with what it holds."""
+
+    node: kafka.Kafka
+    home: Home
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.home.log("broker").open("ab") as log:
+            environment = {**os.environ, "LOG_DIR": str(self.home.folder("logs"))}
+            self.process = subprocess.Popen(self.node.command, stdout=log, stderr=log, env=environment)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    async def restart(self) -> None:
+        self.stop()
+        self.start()
+        await kafka.create_topics(self.node.address)
+
+    def held(self) -> int:
+        """Records on the topic, repeats among them."""
+        reader = Consumer({"bootstrap.servers": self.node.address, "group.id": "held"})
+        marks = [
+            reader.get_watermark_offsets(TopicPartition("files.v1", n), timeout=30) for n in range(kafka.PARTITIONS)
+        ]
+        reader.close()
+        return sum(high - low for low, high in marks)
+
+
+@dataclass
+class Workers:
+    """Processes of usage that share the topic between them."""
+
+    database: ServiceDatabase
+    bootstrap: str
+    log: Path
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "MODE": "local",
+            "PORT": "0",
+            "DATABASE_URL": self.database.worker,
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "INTERNAL_SECRET": "s" * 40,
+            # Nothing is missing in Kafka: whoever asks a neighbour has lost something.
+            **dict.fromkeys(("UPLOAD_URL", "BILLING_URL", "GATEWAY_URL"), "http://127.0.0.1:1"),
+        }
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "services.usage.worker"]
+            self.running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+
+    def end(self, number: int, how: signal.Signals) -> None:
+        process = self.running.pop(number)
+        process.send_signal(how)
+        process.wait(30)
+
+    def memory(self) -> dict[int, int]:
+        """Resident bytes by process."""
+        return {process.pid: psutil.Process(process.pid).memory_info().rss for process in self.running}
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    require_kafka()
+    os.environ.setdefault("STOWAGE_CACHE", str(CACHE))
+    home = Home(tmp_path / "kafka")
+    home.prepare()
+    node = kafka.Kafka(home, free_port(), free_port())
+    await node.prepare(print)
+    running = Broker(node, home)
+    running.start()
+    try:
+        await kafka.create_topics(node.address)
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def workers(pg: PostgresServer, broker: Broker, tmp_path: Path) -> Iterator[Workers]:
+    made = Workers(pg.create("usage"), broker.node.address, tmp_path / "workers.log")
+    yield made
+    while made.running:
+        made.end(0, signal.SIGKILL)
+
+
+@pytest.mark.kafka
+@pytest.mark.faults
+@pytest.mark.alone
+@pytest.mark.timeout(300 + EVENTS // 1_000)
+async def test_nothing_lost_nothing_doubled_every_alert_once(
+    pg: PostgresServer, broker: Broker, workers: Workers, tmp_path: Path
+) -> None:
+    events = Events(EVENTS, tmp_path / "notes.tsv")
+    await known(workers.database, events.tenants)
+    sent = await asyncio.to_thread(events.send, broker.node.address)
+    assert broker.held() == sent >= EVENTS * 1.1 - 1
+    begun = time.monotonic()
+    grown = await consume(broker, workers, EVENTS, sent)
+    seconds = time.monotonic() - begun
+    expected = await fold(pg.empty(), tmp_path / "notes.tsv", events.tenants)
+    await check(workers.database, expected)
+    assert grown < GROWTH
+    told = f"{sent} records in {seconds:.0f} s, {len(expected.alerts)} alerts, memory +{grown >> 20} MiB"
+    sys.stdout.write(f"\n{told}\n")
+
+
+async def known(database: ServiceDatabase, tenants: list[Tenant]) -> None:
+    """With their limits before the first event."""
+    ids, limits = [tenant_id(t.number) for t in tenants], [t.limit for t in tenants]
+    await query(database.superuser, _KNOWN, ids, limits, datetime(2026, 3, 10, tzinfo=UTC))
+
+
+async def consume(broker: Broker, workers: Workers, events: int, sent: int) -> int:
+    """All of it, whatever happens on the way. Returns by how much a consumer that lived on has grown."""
+    chance = random.Random(3)
+    steps = {CHAOS * n / (KILLS + 1): "kill" for n in range(1, KILLS + 1)}
+    steps |= {CHAOS * 0.33: "join", CHAOS * 0.5: "restart", CHAOS * 0.66: "leave"}
+    todo = sorted(steps.items())
+    for _ in range(2):
+        workers.start()
+    connection: Any = await asyncpg.connect(workers.database.superuser)
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+    while await connection.fetchval(_READ) < sent:
+        done = await connection.fetchval(_PROGRESS) / events
+        if todo and done >= todo[0][0]:
+            await happen(todo.pop(0)[1], broker, workers, chance)
+        elif done > CHAOS + 0.05:
+            after = workers.memory()
+            before = before or after
+        assert all(process.poll() is None for process in workers.running), workers.log.read_text()[-2_000:]
+        await asyncio.sleep(0.1)
+    await connection.close()
+    assert not todo, f"never came to {todo}"
+    return max((after[pid] - before[pid] for pid in after.keys() & before.keys()), default=0)
+
+
+async def happen(what: str, broker: Broker, workers: Workers, chance: random.Random) -> None:
+    match what:
+        case "kill":
+            workers.end(chance.randrange(len(workers.running)), signal.SIGKILL)
+            workers.start()
+        case "join":
+            workers.start()
+        case "leave":
+            workers.end(0, signal.SIGTERM)
+        case "restart":
+            await broker.restart()
+
+
+async def check(database: ServiceDatabase, expected: Any) -> None:
+    rows = await query(
+        database.superuser, "SELECT tenant_id, bytes, files, position FROM tenant_usage WHERE position > 0"
+    )
+    assert {r["tenant_id"]: (r["bytes"], r["files"], r["position"]) for r in rows} == expected.totals
+    rows = await query(database.superuser, "SELECT * FROM usage_breakdown WHERE file_count > 0")
+    kinds = {(r["tenant_id"], r["file_type"], r["category"]): (r["total_size"], r["file_count"]) for r in rows}
+    assert kinds == expected.kinds
+    rows = await query(database.superuser, "SELECT * FROM alert WHERE metric = 'storage'")
+    alerts = [(r["tenant_id"], r["value"], r["armed"], r["used"], r["cleared_at"] is not None) for r in rows]
+    assert len(alerts) == len(set(alerts))
+    assert set(alerts) == expected.alerts
+    assert len(alerts) > 100
+    rows = await query(database.superuser, "SELECT type, count(*) AS n FROM outbox_event GROUP BY type")
+    told = {row["type"]: row["n"] for row in rows}
+    cleared = sum(over for *_, over in expected.alerts)
+    assert told == {"threshold.crossed": len(alerts), "threshold.cleared": cleared}
