@@ -14,21 +14,23 @@ Position = Annotated[int, Field(ge=0, lt=2**63)]
 PATIENCE = 3600.0  # seconds for a walk over everything
 CHUNKS = 16  # of the answer, waiting for whoever reads it
 
-# A replacement and a move take away from one place what they put into another: two rows of the answer.
+# A replacement and a move take away from one place what they put into another: two rows of the answer. Sums that few
+# entries have a part in look at no others.
 _FOLD = """
     WITH part AS MATERIALIZED (
         SELECT t.tenant_id, max(t.seq) AS seq, file_type, category, project_id, owner,
             previous_file_type, previous_category, previous_project_id, previous_owner,
-            sum(sign * file_size) AS bytes, sum(sign) AS files,
-            sum(trash * file_size) AS trashed_bytes, sum(trash) AS trashed_files,
-            sum(version * file_size) AS version_bytes, sum(version) AS version_files,
+            sum(delta) + coalesce(sum(previous_size), 0) AS bytes,
+            count(*) - count(*) FILTER (WHERE action IN ('trash', 'restore'))
+                - 2 * count(*) FILTER (WHERE action = 'delete') AS files,
+            coalesce(sum(CASE action WHEN 'trash' THEN file_size ELSE -file_size END) FILTER (WHERE {trash}), 0)
+                AS trashed_bytes,
+            coalesce(sum(CASE action WHEN 'trash' THEN 1 ELSE -1 END) FILTER (WHERE {trash}), 0) AS trashed_files,
+            coalesce(sum(CASE action WHEN 'upload' THEN file_size ELSE -file_size END) FILTER (WHERE {version}), 0)
+                AS version_bytes,
+            coalesce(sum(CASE action WHEN 'upload' THEN 1 ELSE -1 END) FILTER (WHERE {version}), 0) AS version_files,
             sum(previous_size) AS previous_bytes, count(previous_size) AS previous_files
-        FROM {source},
-            LATERAL (SELECT CASE action WHEN 'delete' THEN -1 WHEN 'trash' THEN 0 WHEN 'restore' THEN 0 ELSE 1 END,
-                CASE action WHEN 'trash' THEN 1 WHEN 'restore' THEN -1
-                    WHEN 'delete' THEN -was_trashed::int ELSE 0 END) AS s(sign, trash),
-            LATERAL (SELECT CASE WHEN NOT is_version THEN 0
-                WHEN action = 'upload' THEN 1 WHEN action = 'delete' THEN -1 ELSE 0 END) AS v(version)
+        FROM {source}
         GROUP BY t.tenant_id, file_type, category, project_id, owner,
             previous_file_type, previous_category, previous_project_id, previous_owner
     )
@@ -40,10 +42,15 @@ _FOLD = """
         -previous_bytes, -previous_files, 0, 0, 0, 0
     FROM part WHERE previous_files > 0
 """
-_ALL = _FOLD.format(source="ledger_amount AS t")
+_PARTS = {
+    "trash": "was_trashed OR action IN ('trash', 'restore')",
+    "version": "is_version AND action IN ('upload', 'delete')",
+}
+_ALL = _FOLD.format(source="ledger_amount AS t", **_PARTS)
 _SOME = _FOLD.format(
     source="""unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS r(tenant_id, after, until)
-        JOIN ledger_amount AS t ON t.tenant_id = r.tenant_id AND t.seq > r.after AND t.seq <= r.until"""
+        JOIN ledger_amount AS t ON t.tenant_id = r.tenant_id AND t.seq > r.after AND t.seq <= r.until""",
+    **_PARTS,
 )
 
 

@@ -53,8 +53,8 @@ def _view() -> None:
     op.execute(
         """
         CREATE VIEW ledger_amount AS
-        SELECT tenant_id, seq, action, file_size, file_type, category, project_id, owner, is_version, was_trashed,
-            previous_size, previous_file_type, previous_category, previous_project_id, previous_owner
+        SELECT tenant_id, seq, action, file_size, delta, file_type, category, project_id, owner, is_version,
+            was_trashed, previous_size, previous_file_type, previous_category, previous_project_id, previous_owner
         FROM storage_transaction
         """
     )

@@ -1,0 +1,101 @@
+"""All counters folded again from the ledgers, over HTTP, beside one `GROUP BY` over the same rows and its write."""
+
+import os
+import time
+from typing import Any
+
+from benchmarks.report import Row
+from benchmarks.service import Service, service
+from services.usage.counters.service import CounterService
+from services.usage.rebuild.provider import UploadFolds
+from services.usage.rebuild.service import Rebuilder
+from services.usage.thresholds.service import ThresholdService
+from shared.clock import SystemClock
+from shared.db import Database
+from shared.http import ServiceClient
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
+from tests.services.upload.conftest import SECRET
+
+ROWS = int(os.environ.get("ROWS", "2000000"))
+TENANTS = ROWS // 2_000
+ROUNDS = 3
+
+# As real entries are, with a body of the usual length; every tenth a deletion, every twentieth a move.
+_FILL = """
+    INSERT INTO storage_transaction (tenant_id, seq, id, action, type, file_id, file_path, file_name, file_size, delta,
+        content_type, file_type, category, uploaded_by, metadata, occurred_at, body, prev_hash, hash,
+        previous_size, previous_file_type, previous_category, owner)
+    SELECT tenant, seq, gen_random_uuid(), action, 'file.stored', gen_random_uuid(), tenant || '/' || n, 'report.pdf',
+        1000, CASE action WHEN 'delete' THEN -1000 WHEN 'move' THEN 0 ELSE 1000 END, 'application/pdf', kind,
+        'documents', owner, '{}', now(), repeat('x', 620), sha256('1'), sha256('2'),
+        CASE action WHEN 'move' THEN 1000 END, CASE action WHEN 'move' THEN 'document' END,
+        CASE action WHEN 'move' THEN 'documents' END, owner
+    FROM generate_series(0, $1::int - 1) AS n,
+        LATERAL (SELECT ('01950000-0000-7000-8000-' || lpad(to_hex(n % $2), 12, '0'))::uuid, n / $2 + 1)
+            AS t(tenant, seq),
+        LATERAL (SELECT CASE WHEN seq % 10 = 9 THEN 'delete' WHEN seq % 20 = 8 THEN 'move' ELSE 'upload' END,
+            (ARRAY['document', 'image', 'video'])[seq % 3 + 1],
+            ('01950000-0000-7000-9000-' || lpad(to_hex(seq % 7), 12, '0'))::uuid) AS r(action, kind, owner)
+"""
+_GROUP = """
+    CREATE TABLE grouped AS SELECT tenant_id, file_type, category, sum(delta) AS bytes, count(*) AS files, max(seq)
+    FROM storage_transaction GROUP BY tenant_id, file_type, category
+"""
+_COUNTED = """
+    INSERT INTO tenant_usage (tenant_id, position, updated_at, last_reset)
+    SELECT DISTINCT ('01950000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, $1::int / $2::int, now(), now()
+    FROM generate_series(0, $2 - 1) AS n
+"""
+
+
+async def run(pg: PostgresServer) -> list[Row]:
+    async with service(pg) as upload:
+        usage = pg.create("usage")
+        async with upload.connection() as connection:
+            await connection.execute("ALTER TABLE storage_transaction DISABLE TRIGGER USER")
+            await connection.execute(_FILL, ROWS, TENANTS, timeout=3600)
+            await connection.execute("VACUUM ANALYZE storage_transaction", timeout=600)
+        await query(usage.superuser, _COUNTED, ROWS, TENANTS)
+        grouped, compared = [], []
+        await _rebuild(upload, usage, repair=True)  # from nothing: every counter is put right, once
+        for _ in range(ROUNDS):
+            grouped.append(await _group(upload))
+            compared.append(await _rebuild(upload, usage, repair=False))
+    ours, raw = ROWS / min(compared), ROWS / min(grouped)
+    return [
+        Row(
+            f"rebuild of {ROWS:,} ledger entries of {TENANTS:,} tenants",
+            "entries/s",
+            ours,
+            None,
+            raw,
+            f"{ours / raw:.2f} × one GROUP BY and its write",
+            "≥ 0.5 × one GROUP BY and its write",
+            ours / raw >= 0.5,
+            f"the best of {ROUNDS}; ours goes over HTTP to another database, and compares totals, kinds, trash, "
+            "versions and projects there",
+        )
+    ]
+
+
+async def _group(upload: Service) -> float:
+    async with upload.connection() as connection:
+        await connection.execute("SET work_mem = '64MB'")
+        begun = time.perf_counter()
+        await connection.execute(_GROUP, timeout=600)
+        seconds = time.perf_counter() - begun
+        await connection.execute("DROP TABLE grouped")
+    return seconds
+
+
+async def _rebuild(upload: Service, usage: ServiceDatabase, *, repair: bool) -> float:
+    client: Any = ServiceClient(upload.url, SECRET, issuer="usage", audience="upload")
+    async with client, Database(usage.worker) as database:
+        counters = CounterService(ThresholdService(), SystemClock())
+        rebuilder = Rebuilder(database, UploadFolds(client), counters, SystemClock())
+        begun = time.perf_counter()
+        done = (await rebuilder.run(None, "benchmark", repair=repair)).done
+        seconds = time.perf_counter() - begun
+    assert done.differing == (TENANTS if repair else 0), done
+    assert done.entries == ROWS
+    return seconds
