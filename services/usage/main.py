@@ -27,7 +27,7 @@ from services.usage.proof import routes as proof
 from services.usage.proof.provider import UploadLedger
 from services.usage.proof.service import ProofService
 from services.usage.rebuild import routes as rebuild
-from services.usage.rebuild.provider import UploadFolds
+from services.usage.rebuild.provider import UploadFolds, UploadReconciler
 from services.usage.rebuild.recalculation import Recalculation
 from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import CHANNEL as TENANT
@@ -113,7 +113,7 @@ def create(settings: Settings) -> FastAPI:
         management=management_reader,
         isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
         projects=ProjectReader(database, clock),
-        recalculation=Recalculation(database, rebuilder),
+        recalculation=Recalculation(database, UploadReconciler(upload), waiting, rebuilder),
     )
     return app
 

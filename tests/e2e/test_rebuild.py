@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from deploy.local.demo.client import Person
 from tests.fixtures.stack import Stack, person
 
 
@@ -23,6 +24,13 @@ async def spoil(stack: Stack, ada: Any) -> None:
     sql = "UPDATE {} SET {} = {} + 7 WHERE tenant_id = $1::uuid"
     for table, column in (("tenant_usage", "bytes"), ("usage_breakdown", "total_size")):
         await stack.query("usage", sql.format(table, column, column), ada.tenant["id"])
+
+
+async def staff(stack: Stack, http: aiohttp.ClientSession) -> Person:
+    admin = Person(stack.url, http)
+    body = {"email": stack.status["admin"]["email"], "password": stack.secrets()["admin_password"]}
+    admin.token = (await admin.call("POST", "/api/auth/login", body)).expect(200, "sign-in")["access_token"]
+    return admin
 
 
 async def test_at_the_command_line(stack: Stack, http: aiohttp.ClientSession) -> None:
@@ -55,3 +63,24 @@ async def test_by_the_api(stack: Stack, http: aiohttp.ClientSession) -> None:
         "usage", "SELECT type FROM outbox_event WHERE tenant_id = $1::uuid AND topic = 'alerts.v1'", ada.tenant["id"]
     )
     assert [row["type"] for row in told] == ["usage.recalculated"]
+
+
+async def test_what_upload_has_written_down_wrong_is_put_right_by_an_entry(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
+    """Only platform administrators may have it put right; the counters follow the ledger."""
+    ada, admin = await counted(stack, http, 100), await staff(stack, http)
+    await stack.query(
+        "upload", "UPDATE tenant_storage SET used = used + 7 WHERE tenant_id = $1::uuid", ada.tenant["id"]
+    )
+    told = (await ada.call("POST", "/api/storage/recalculate")).expect(200, "recalculated")
+    assert [(d["side"], d["bytes"]) for d in told["storage"]["differences"]] == [("account", 7)]
+    assert told["storage"]["repaired"] == []
+    path = f"/api/admin/usage/tenants/{ada.tenant['id']}/recalculate?repair=true"
+    (await ada.call("POST", path)).expect(403, "not for tenants")
+    told = (await admin.call("POST", path)).expect(200, "recalculated")
+    assert len(told["storage"]["repaired"]) == 1
+    assert told["equal"] is True
+    told = (await ada.call("POST", "/api/storage/recalculate")).expect(200, "recalculated")
+    assert told["storage"]["differences"] == []
+    assert told["storage"]["account"]["bytes"] == told["storage"]["ledger"]["bytes"] == 100

@@ -21,8 +21,8 @@ _FOLD = """
         SELECT t.tenant_id, max(t.seq) AS seq, file_type, category, project_id, owner,
             previous_file_type, previous_category, previous_project_id, previous_owner,
             sum(delta) + coalesce(sum(previous_size), 0) AS bytes,
-            count(*) - count(*) FILTER (WHERE action IN ('trash', 'restore'))
-                - 2 * count(*) FILTER (WHERE action = 'delete') AS files,
+            count(*) - count(*) FILTER (WHERE action IN ('trash', 'restore', 'adjust'))
+                - 2 * count(*) FILTER (WHERE action = 'delete') + coalesce(sum(delta_files), 0) AS files,
             coalesce(sum(CASE action WHEN 'trash' THEN file_size ELSE -file_size END) FILTER (WHERE {trash}), 0)
                 AS trashed_bytes,
             coalesce(sum(CASE action WHEN 'trash' THEN 1 ELSE -1 END) FILTER (WHERE {trash}), 0) AS trashed_files,

@@ -5,6 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from services.usage.rebuild.models import Rebuild
+from services.usage.rebuild.provider import Books
 from services.usage.rebuild.rules import Difference, Part
 from services.usage.rebuild.service import Outcome
 
@@ -14,7 +15,7 @@ class FigureOut(BaseModel):
     files: int
 
 
-class DifferenceOut(BaseModel):
+class CounterDifferenceOut(BaseModel):
     """`key`: file type and category of a kind, the id of a project; nothing for a total."""
 
     part: Part
@@ -29,25 +30,27 @@ class DifferenceOut(BaseModel):
 
 class RecalculatedOut(BaseModel):
     """What the ledger's entries sum to beside what was counted. `equal`: there was nothing to put right; otherwise the
-    counters are right now.
+    counters are right now. `storage`: the ledger beside upload's account, files and store.
     """
 
     tenant_id: UUID
     entries: int
     equal: bool
     repaired: bool
-    differences: list[DifferenceOut]
+    differences: list[CounterDifferenceOut]
+    storage: Books
     as_of: datetime
 
     @classmethod
-    def of(cls, tenant: UUID, outcome: Outcome) -> Self:
+    def of(cls, tenant: UUID, books: Books, outcome: Outcome) -> Self:
         done = outcome.done
         return cls(
             tenant_id=tenant,
             entries=done.entries,
             equal=not done.differing,
             repaired=bool(done.repaired),
-            differences=[DifferenceOut.of(difference) for difference in outcome.differences],
+            differences=[CounterDifferenceOut.of(difference) for difference in outcome.differences],
+            storage=books,
             as_of=done.finished_at,
         )
 

@@ -8,8 +8,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.security import Principal, sign
+from tests.fixtures.postgres import query
 from tests.services.upload.conftest import SECRET, Upload
 
+_ADJUST = """
+    INSERT INTO storage_transaction (tenant_id, seq, id, action, type, file_path, file_name, file_size, delta,
+        delta_files, content_type, file_type, category, metadata, occurred_at, body, prev_hash, hash)
+    VALUES ($1, 2, gen_random_uuid(), 'adjust', 'storage.adjusted', '', '', 0, 7, 2, '', 'other', 'documents', '{}',
+        now(), '{}', '', '')
+"""
 SERVICE = Principal(kind="service")
 
 
@@ -39,6 +46,13 @@ async def test_all_of_all_and_stretches_of_some(service: Upload) -> None:
     assert await folded(service) == {str(ada.tenant): (3, 60, 3), str(bob.tenant): (1, 5, 1)}
     some = await folded(service, (ada.tenant, 1, 2), (bob.tenant, 1, 9), (uuid4(), 0, 9))
     assert some == {str(ada.tenant): (2, 20, 1)}
+
+
+async def test_an_adjustment_counts_by_what_it_says(service: Upload) -> None:
+    ada = service.customer()
+    assert (await ada.upload(b"x" * 10))[0] == 201
+    await query(service.dsn.superuser, _ADJUST, ada.tenant)
+    assert await folded(service) == {str(ada.tenant): (2, 17, 3)}
 
 
 @pytest.mark.parametrize("stretches", [[], [["x", 0, 1]], [[str(uuid4()), 0]], "all", [[str(uuid4()), 0, 2**70]]])

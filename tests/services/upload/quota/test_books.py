@@ -102,9 +102,8 @@ def folded(entries: list[Entry[FileEvent]]) -> Counter[tuple[str, str]]:
     """By kind, from the columns of the ledger alone."""
     found: Counter[tuple[str, str]] = Counter()
     for entry in entries:
-        size, file_type, category = entry.previous
-        if size is not None and file_type is not None and category is not None:
-            found[file_type, category] -= size
+        if (before := entry.previous) is not None:
+            found[before.file_type, before.category] -= before.size
         sign = {"delete": -1, "trash": 0, "restore": 0}.get(entry.action, 1)
         found[entry.event.file_type, entry.event.category] += sign * entry.event.size
     return +found
