@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
 from services.usage.disk.service import DiskService
+from services.usage.forecast.service import ForecastService
+from services.usage.history.reader import HistoryReader
 from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
 from services.usage.management.reader import ManagementReader
@@ -17,6 +19,7 @@ from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.traffic.service import ProjectReader
+from services.usage.trends.reader import TrendReader
 from shared.http import CurrentTenant
 
 
@@ -33,6 +36,9 @@ class UsageServices:
     management: ManagementReader
     isolation: IsolationService
     projects: ProjectReader
+    history: HistoryReader
+    forecast: ForecastService
+    trends: TrendReader
 
 
 async def _services(request: Request) -> UsageServices:
