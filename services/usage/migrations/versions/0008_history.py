@@ -53,7 +53,7 @@ def upgrade() -> None:
 
 
 def _table(name: str, grain: str, columns: str) -> None:
-    app, _ = roles()
+    app, worker = roles()
     op.execute(
         f"""
         CREATE TABLE {name} (
@@ -69,7 +69,7 @@ def _table(name: str, grain: str, columns: str) -> None:
     rls.protect(f"{name}_default")
     op.execute(f'REVOKE INSERT, UPDATE, DELETE ON {name} FROM "{app}"')
     # Requests and the consumer come by the parent; only what moves rows between partitions, as the owner, does not.
-    op.execute(f'REVOKE ALL ON {name}_default FROM "{app}", PUBLIC')
+    op.execute(f'REVOKE ALL ON {name}_default FROM "{app}", "{worker}"')
     op.execute(f"CREATE POLICY owner ON {name} TO CURRENT_USER USING (true) WITH CHECK (true)")
     op.execute(f"CREATE POLICY owner ON {name}_default TO CURRENT_USER USING (true) WITH CHECK (true)")
 
@@ -117,7 +117,7 @@ def _keep_history() -> None:
                 part := format('%s_%s', parent, to_char(since, 'YYYYMMDD'));
                 IF to_regclass(part) IS NULL THEN
                     -- Made beside the table and then attached: that stops neither who reads it nor who writes.
-                    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+                    EXECUTE format('CREATE TABLE public.%I (LIKE %I INCLUDING ALL)', part, parent);
                     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', part);
                     EXECUTE format('CREATE POLICY tenant ON %I TO "{app}" USING (tenant_id =
                         nullif(current_setting(''app.tenant_id'', true), '''')::uuid)', part);
