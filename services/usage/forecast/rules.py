@@ -18,8 +18,8 @@ _FAR = 36_500  # days, beyond which growth is none
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`day`: when the limit will be reached, where the tenant is; 95 times of 100 between `earliest` and `latest`, or
-    never where that is None. `per_day`: bytes.
+    """`day`: when the limit will be reached, where the tenant is; `earliest` and `latest` by the interval of the trend,
+    None where that is never. `per_day`: bytes.
     """
 
     status: Status

@@ -6,8 +6,10 @@ SHOWN = 90  # days
 # From the first day on of which there is a reading.
 _MISSING = """
     SELECT d::date AS day FROM generate_series(
-        greatest($1::date, least((SELECT min(at) FROM storage_day), (SELECT min(at) FROM traffic_day),
-                                 (SELECT min(day) FROM tenant_usage)))::timestamp, $2::date::timestamp, '1 day') AS d
+        (SELECT CASE WHEN first IS NOT NULL THEN greatest($1::date, first) END
+         FROM (SELECT least((SELECT min(at) FROM storage_day), (SELECT min(at) FROM traffic_day),
+                            (SELECT min(day) FROM tenant_usage)) AS first) AS f)::timestamp,
+        $2::date::timestamp, '1 day') AS d
     WHERE NOT EXISTS (SELECT FROM usage_total AS t WHERE t.day = d::date) ORDER BY 1
 """
 

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from deploy.local.verify import verify_all
 from services.usage.counters.service import CounterService
 from services.usage.errors import HistoryNotKept, NotYet, RangeEmpty, RangeTooLong
 from services.usage.history.buckets import Granularity, Retention, edges
@@ -177,12 +178,7 @@ async def test_nobody_reaches_a_partition_but_by_its_table(here: Here, usage_db:
         for dsn in (usage_db.app, usage_db.worker):
             with pytest.raises(Exception, match="permission denied"):
                 await query(dsn, f"SELECT 1 FROM {name}")
-    unprotected = await query(
-        usage_db.superuser,
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relname ~ '^(storage|traffic)_(minute|hour|day)' "
-        "AND NOT (relrowsecurity AND relforcerowsecurity)",
-    )
-    assert unprotected == []
+    assert await verify_all({"usage": usage_db.owner}) == {"usage": []}
     with pytest.raises(Exception, match="permission denied"):
         await query(usage_db.app, "SELECT keep_history('storage', 'day', now(), now() - interval '2 days')")
     for forged in ("'tenant', 'day', now(), now() - interval '9 days'", "'storage', 'day', now(), now()"):
