@@ -5,14 +5,13 @@ a difference, so nothing is lost or counted twice by where buckets or batches en
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import NamedTuple
 
 from services.usage.counters.tally import Entry
 from services.usage.history.buckets import DAY, Grain, begin, day_of, end, start_of
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,8 @@ class Meter:
             if at >= self._minute_ends:
                 self._turn(at, size, files)
             if size and self._at is not _NEVER:
-                self._integral += size * ((at - self._at) // _MICROSECOND)
+                passed = at - self._at  # by its parts: a division of timedeltas takes three times as long
+                self._integral += size * (passed.microseconds + 1_000_000 * (passed.seconds + 86_400 * passed.days))
             self._at = at
 
     def gauge(self) -> Gauge:

@@ -27,7 +27,8 @@ def ends(values: Sequence[int]) -> dict[date, int]:
 
 def test_a_steady_growth_is_extended() -> None:
     found = forecast_storage(ends(range(100, 400, 10)), filling(395, 495))
-    assert (found.status, found.per_day) == ("will_fill", pytest.approx(10))
+    assert found.status == "will_fill"
+    assert found.per_day == pytest.approx(10)
     assert found.day == TODAY + timedelta(days=10)
     assert found.earliest == found.latest == found.day
 

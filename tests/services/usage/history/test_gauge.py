@@ -99,9 +99,9 @@ def test_days_follow_each_other_without_gap_or_overlap(at: datetime, zone: ZoneI
     day = day_of(at, zone)
     assert start_of(day, zone) <= at < start_of(day + timedelta(days=1), zone)
     for granularity in ("minute", "hour", "day", "month"):
-        start = begin(at, granularity, zone)  # type: ignore[arg-type]
-        assert start <= at < end(start, granularity, zone)  # type: ignore[arg-type]
-        assert begin(start, granularity, zone) == start  # type: ignore[arg-type]
+        start = begin(at, granularity, zone)
+        assert start <= at < end(start, granularity, zone)
+        assert begin(start, granularity, zone) == start
 
 
 def test_a_day_that_was_left_out_has_no_bucket() -> None:
