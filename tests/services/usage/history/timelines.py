@@ -55,7 +55,7 @@ class Mark:
 
 @dataclass
 class Timeline:
-    entries: list[Record] = field(default_factory=list)
+    entries: list[Record] = field(default_factory=list, repr=False)
     marks: list[Mark] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
