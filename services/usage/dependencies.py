@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 
 from services.usage.counters.reader import CounterReader
 from services.usage.disk.service import DiskService
+from services.usage.forecast.service import ForecastService
+from services.usage.history.reader import HistoryReader
 from services.usage.limits.service import LimitService
 from services.usage.live.service import LiveUsage
 from services.usage.management.reader import ManagementReader
@@ -18,6 +20,7 @@ from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.traffic.service import ProjectReader
+from services.usage.trends.reader import TrendReader
 from shared.http import CurrentTenant
 
 
@@ -35,6 +38,9 @@ class UsageServices:
     isolation: IsolationService
     projects: ProjectReader
     recalculation: Recalculation
+    history: HistoryReader
+    forecast: ForecastService
+    trends: TrendReader
 
 
 async def _services(request: Request) -> UsageServices:

@@ -1,5 +1,7 @@
 """What can go wrong, each with its status, said once."""
 
+from datetime import datetime
+
 from shared.errors import DomainError
 
 
@@ -24,6 +26,29 @@ class RangeInvalid(DomainError):
     def __init__(self, days: int) -> None:
         super().__init__(
             "range_invalid", 422, f"Wanted: a first day that is not after the last, {days} days at most.", days=days
+        )
+
+
+class RangeEmpty(DomainError):
+    def __init__(self) -> None:
+        super().__init__("range_invalid", 422, "Wanted: a moment to begin with, and a later one to end with.")
+
+
+class RangeTooLong(DomainError):
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            "range_too_long", 422, f"{most} items at most: ask for less time, or coarser granularity.", most=most
+        )
+
+
+class HistoryNotKept(DomainError):
+    def __init__(self, granularity: str, since: datetime) -> None:
+        super().__init__(
+            "history_not_kept",
+            422,
+            f"History by {granularity} begins at {since.isoformat()}: ask for later or coarser.",
+            granularity=granularity,
+            since=since.isoformat(),
         )
 
 

@@ -14,6 +14,10 @@ from services.usage.disk import routes as disk
 from services.usage.disk.service import DiskService
 from services.usage.entitlements.provider import Billing
 from services.usage.entitlements.service import EntitlementService
+from services.usage.forecast import routes as forecast
+from services.usage.forecast.service import ForecastService
+from services.usage.history import routes as history
+from services.usage.history.reader import HistoryReader
 from services.usage.limits import routes as limits
 from services.usage.limits.service import LimitService
 from services.usage.live import routes as live
@@ -40,6 +44,8 @@ from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic import routes as traffic
 from services.usage.traffic.service import ProjectReader
+from services.usage.trends import routes as trends
+from services.usage.trends.reader import TrendReader
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.dead_letters.routes import dead_letter_router
@@ -55,7 +61,8 @@ def create(settings: Settings) -> FastAPI:
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
     clock = SystemClock()
-    service = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
+    slack, retention = settings.threshold_slack, settings.retention
+    service = CounterService(ThresholdService(), clock, slack=slack, retention=retention)
     wake = Wake(database).set
     entitlements = EntitlementService(database, Billing(billing), service, wake)
     reader = CounterReader(database, entitlements)
@@ -86,6 +93,10 @@ def create(settings: Settings) -> FastAPI:
             traffic.router,
             proof.router,
             past.router,
+            history.router,
+            history.internal,
+            forecast.router,
+            trends.admin,
             limits.router,
             limits.internal,
             live.router,
@@ -109,6 +120,9 @@ def create(settings: Settings) -> FastAPI:
         past=PastService(ledger, clock),
         choices=ThresholdChoices(database, service, reader, wake),
         limits=LimitService(database, reader),
+        history=HistoryReader(database, retention, clock),
+        forecast=ForecastService(database, reader, clock),
+        trends=TrendReader(database, clock),
         disk=DiskService(database, clock),
         management=management_reader,
         isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),

@@ -3,6 +3,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from services.usage.history.buckets import Retention
 from services.usage.tenants.models import Isolation
 from shared.settings import ServiceSettings
 
@@ -22,6 +23,13 @@ class Settings(ServiceSettings):
 
     comparison_hour: int = Field(default=4, ge=0, le=23)  # UTC
     comparison_repair: bool = False  # whether counters that differ from their ledgers are put right at night
+    history_minute_days: int = Field(default=7, ge=1, le=3650)  # so long history is kept by the minute
+    history_hour_days: int = Field(default=92, ge=1, le=3650)
+    history_day_days: int = Field(default=1830, ge=31, le=36500)
+
+    @property
+    def retention(self) -> Retention:
+        return Retention(self.history_minute_days, self.history_hour_days, self.history_day_days)
 
     @field_validator("docker_url")
     @classmethod

@@ -9,6 +9,7 @@ from services.usage.disk.collection import DiskCollection
 from services.usage.disk.engine import DockerEngine
 from services.usage.disk.rules import Labels
 from services.usage.dispatch import Dispatch
+from services.usage.history.partitions import HistoryKeeper
 from services.usage.live.service import CHANNEL
 from services.usage.management.calculation import Calculator
 from services.usage.management.handlers import CleanupHandler
@@ -23,6 +24,7 @@ from services.usage.tenants.handlers import TenantHandler
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from services.usage.traffic.service import TrafficService
+from services.usage.trends.totals import DailyTotals
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.dead_letters.replayer import Replayer
@@ -47,7 +49,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
-    counters = CounterService(ThresholdService(), clock, slack=settings.threshold_slack)
+    slack, retention = settings.threshold_slack, settings.retention
+    counters = CounterService(ThresholdService(), clock, slack=slack, retention=retention)
     changed, outbox = Wake(database, CHANNEL), Wake(database)
 
     def dispatch() -> Dispatch:
@@ -91,6 +94,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     )
     nightly = NightlyComparison(database, rebuilder, clock, settings.comparison_hour, repair=settings.comparison_repair)
     schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
+    keeper, totals = HistoryKeeper(database, retention, clock), DailyTotals(database, clock)
     async with database, upload, gateway:
         yield WorkerParts(
             tasks=[consumer.run, relay.run, replayer.run, Provisioner(database).run, calculator.run],
@@ -101,6 +105,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("drift metrics", 60, nightly.measure),
                 Job("disk", 5, disk.run_when_due),
                 Job("disk metrics", 60, disk.measure),
+                Job("history", 3600, keeper.run),
+                Job("totals", 600, totals.run_when_due),
             ],
             checks={"database": database.ping, "consumer": consumer.check},
         )

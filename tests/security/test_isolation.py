@@ -74,6 +74,8 @@ OWN = {
     "/api/usage/proof",
     "/api/usage/storage-management",
     "/api/usage/projects",
+    "/api/usage/history",
+    "/api/usage/forecast",
     "/api/notifications",
     "/api/events",
     "/.well-known/jwks.json",

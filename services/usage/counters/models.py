@@ -1,14 +1,16 @@
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Text
+from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Numeric, Text
 from sqlmodel import Field, SQLModel
 
 
 class TenantUsage(SQLModel, table=True):
     """What one tenant has stored after entry `position` of its ledger, in bytes, trash and versions included.
 
-    Version 0: limit unknown.
+    Version 0: limit unknown. `integral` is byte-microseconds up to `measured_at`; the peaks are those of the minute,
+    the hour and the tenant's `day` that are open there.
     """
 
     __tablename__ = "tenant_usage"
@@ -35,6 +37,12 @@ class TenantUsage(SQLModel, table=True):
     trashed_files: int = Field(default=0, sa_type=BigInteger)
     version_bytes: int = Field(default=0, sa_type=BigInteger)
     version_files: int = Field(default=0, sa_type=BigInteger)
+    measured_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
+    integral: Decimal = Field(default=Decimal(0), sa_type=Numeric)
+    minute_peak: int = Field(default=0, sa_type=BigInteger)
+    hour_peak: int = Field(default=0, sa_type=BigInteger)
+    day_peak: int = Field(default=0, sa_type=BigInteger)
+    day: date | None = None
 
 
 class UsageBreakdown(SQLModel, table=True):

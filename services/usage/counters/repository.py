@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from services.usage.counters.rules import Change, State
 from services.usage.counters.snapshot import Snapshot
 from services.usage.counters.tally import Amount
 from services.usage.entitlements.rules import Terms
+from services.usage.history.repository import gauge_of
 from services.usage.months import timezone_of
 from services.usage.thresholds.repository import Standing, ThresholdRepository
 from services.usage.thresholds.rules import Scale
@@ -20,7 +22,8 @@ _CREATE = """
 # In the order of ids, so that two batches never wait for each other.
 _LOCK = """
     SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes,
-           trashed_bytes, trashed_files, version_bytes, version_files
+           trashed_bytes, trashed_files, version_bytes, version_files,
+           measured_at, integral, minute_peak, hour_peak, day_peak, day
     FROM tenant_usage WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id FOR UPDATE
 """
 
@@ -42,11 +45,15 @@ _SAVE = """
     SET position = s.position, bytes = s.bytes, files = s.files,
         entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, updated_at = $14,
         trashed_bytes = s.trashed_bytes, trashed_files = s.trashed_files,
-        version_bytes = s.version_bytes, version_files = s.version_files
+        version_bytes = s.version_bytes, version_files = s.version_files,
+        measured_at = s.measured_at, integral = s.integral,
+        minute_peak = s.minute_peak, hour_peak = s.hour_peak, day_peak = s.day_peak, day = s.day
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
-                $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[])
+                $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[],
+                $19::timestamptz[], $20::numeric[], $21::bigint[], $22::bigint[], $23::bigint[], $24::date[])
          AS s(tenant_id, position, bytes, files, version, plan, limit_bytes,
-              trashed_bytes, trashed_files, version_bytes, version_files)
+              trashed_bytes, trashed_files, version_bytes, version_files,
+              measured_at, integral, minute_peak, hour_peak, day_peak, day)
     WHERE u.tenant_id = s.tenant_id
 """
 
@@ -72,6 +79,8 @@ _SNAPSHOT = """
             GROUP BY m.year, m.month) AS traffic
     FROM tenant_usage AS u WHERE u.tenant_id = $1
 """
+
+_GAUGE = ("measured_at", "integral", "minute_peak", "hour_peak", "day_peak", "day")
 
 
 class CounterRepository:
@@ -115,6 +124,7 @@ class CounterRepository:
             [usage.trashed.files for usage in after],
             [usage.versions.bytes for usage in after],
             [usage.versions.files for usage in after],
+            *([getattr(usage.gauge, name) for usage in after] for name in _GAUGE),
         )
 
     async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
@@ -127,4 +137,5 @@ def _state(row: Any, standing: Standing) -> State:
     terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"])
     trashed = Amount(row["trashed_bytes"], row["trashed_files"])
     versions = Amount(row["version_bytes"], row["version_files"])
-    return State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, *standing)
+    state = State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, *standing)
+    return replace(state, gauge=gauge_of(row))

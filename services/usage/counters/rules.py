@@ -8,6 +8,7 @@ from uuid import UUID
 from services.usage.counters.correction import Correction
 from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
+from services.usage.history.gauge import UNMEASURED, Gauge, Meter, Readings
 from services.usage.months import Month
 from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
@@ -26,6 +27,7 @@ class State:
     terms: Terms = UNKNOWN
     arms: Arms = field(default_factory=dict)
     scale: Scale = DEFAULT
+    gauge: Gauge = UNMEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,16 @@ class Change:
     deltas: dict[Kind, Delta] = field(default_factory=dict)
     passed: list[Passed] = field(default_factory=list)
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
+    finished: Readings = field(default_factory=Readings)
 
 
 def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
     """Walks one tenant's entries in order, so that a threshold passed and left again inside a batch is seen too.
 
-    Entries at or below the position are repeats and change nothing. Projects' months are those of `zone`.
+    Entries at or below the position are repeats and change nothing. Projects' months and the days of history are those
+    of `zone`.
     """
-    position, judgement = before.position, _Judgement(before)
+    position, judgement, meter = before.position, _Judgement(before), Meter(before.gauge, zone)
     tally = Tally(before.bytes, before.files, before.trashed, before.versions, zone)
     for entry in entries:
         event = entry.event
@@ -52,7 +56,10 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         if kind not in FILE_EVENTS or entry.seq <= position:
             continue
         position = entry.seq
+        meter.pass_time(entry, tally.bytes, tally.files)
         at = tally.take(event, entry)  # type: ignore[arg-type]
+        if tally.bytes > meter.peak and not _is_half(event):
+            meter.peak = tally.bytes
         if not judgement.floor <= tally.bytes < judgement.ceiling and not _is_half(event):
             judgement.judge(tally.bytes, at, entry.traceparent)
     after = State(
@@ -65,17 +72,20 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         judgement.terms,
         judgement.arms,
         before.scale,
+        meter.gauge(),
     )
-    return Change(before, after, tally.deltas, judgement.passed, tally.projects)
+    return Change(before, after, tally.deltas, judgement.passed, tally.projects, meter.finished)
 
 
 def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
     """One entry that was gone past without being counted: counted whatever the position, which never goes back."""
     change = fold(replace(before, position=min(before.position, entry.seq - 1)), [entry], zone)
-    counted = replace(change.after, position=max(before.position, change.after.position))
-    # It may be half of a replacement whose other half was counted long ago: what stands now is judged.
+    # It may be half of a replacement whose other half was counted long ago: what stands now is judged, and a peak.
+    gauge = change.after.gauge.reach(change.after.bytes)
+    counted = replace(change.after, position=max(before.position, change.after.position), gauge=gauge)
     judged = review(counted, entry.time)
-    return Change(before, judged.after, change.deltas, [*change.passed, *judged.passed], change.projects)
+    passed = [*change.passed, *judged.passed]
+    return Change(before, judged.after, change.deltas, passed, change.projects, change.finished)
 
 
 def _is_half(event: Event | None) -> bool:
@@ -116,7 +126,8 @@ def rescale(before: State, scale: Scale, at: datetime, traceparent: str | None) 
 
 def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = UTC) -> Change:
     """What was not counted as the ledger has it, put right: judged as it stands afterwards. The position stays."""
-    judgement = _Judgement(before)
+    judgement, meter = _Judgement(before), Meter(before.gauge, zone)
+    meter.move(at, before.bytes, before.files)
     after = replace(
         before,
         bytes=before.bytes + correction.total.bytes,
@@ -127,7 +138,8 @@ def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = U
     judgement.judge(after.bytes, at, None)
     deltas = {kind: Delta(amount.files, amount.bytes, at) for kind, amount in correction.kinds.items()}
     projects = {(project, Month.of(at, zone)): amount for project, amount in correction.projects.items()}
-    return Change(before, replace(after, arms=judgement.arms), deltas, judgement.passed, projects)
+    after = replace(after, arms=judgement.arms, gauge=meter.gauge().reach(after.bytes))
+    return Change(before, after, deltas, judgement.passed, projects, meter.finished)
 
 
 class _Judgement:

@@ -8,6 +8,8 @@ from services.usage.counters.repository import CounterRepository
 from services.usage.counters.rules import Change, adjust, count_left_out, fold, grant, rescale, review
 from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
+from services.usage.history.buckets import RETENTION, Retention
+from services.usage.history.repository import HistoryRepository
 from services.usage.months import timezone_of
 from services.usage.thresholds.repository import ThresholdRepository
 from services.usage.thresholds.rules import DEFAULTS, Crossings, Scale, Threshold
@@ -20,11 +22,14 @@ from shared.kafka import Record
 class CounterService:
     """Brings counters, thresholds and their announcements forward together, in the caller's transaction."""
 
-    def __init__(self, thresholds: ThresholdService, clock: Clock, *, slack: int = 0) -> None:
-        """`slack`: percent below a threshold at which it is armed again."""
+    def __init__(
+        self, thresholds: ThresholdService, clock: Clock, *, slack: int = 0, retention: Retention = RETENTION
+    ) -> None:
+        """`slack`: percent below a threshold at which it is armed again. `retention`: of history."""
         self._thresholds = thresholds
         self._clock = clock
         self._slack = slack
+        self._retention = retention
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> list[Change]:
         """Applies a batch, each tenant's records in their order; repeats change nothing."""
@@ -87,6 +92,10 @@ class CounterService:
             }
             if projects:
                 await ProjectRepository(connection).add_storage(projects, self._clock.now())
+            history = HistoryRepository(connection)
+            await history.add_readings(
+                [(change.after.tenant_id, change.finished) for change in kept], self._retention, self._clock.now()
+            )
             await self._thresholds.note(connection, [_crossings(change) for change in kept if change.passed])
         return kept
 

@@ -23,6 +23,7 @@ _RIGHTS = {
     "calculate_client_storage_usage": (False, False),
     "calculate_storage_usage": (False, False),
     "cleanup_history": (False, False),
+    "keep_history": (True, False),
 }
 
 _FUNCTIONS = """

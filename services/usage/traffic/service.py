@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from services.usage.errors import ProjectNotFound
+from services.usage.history.repository import HistoryRepository
+from services.usage.history.rules import flows
 from services.usage.months import Month, timezone_of
 from services.usage.traffic.repository import ProjectRepository
 from services.usage.traffic.rules import fold, parts, total
@@ -25,8 +27,9 @@ class TrafficService:
         """New records only: what is added twice is counted twice."""
         events = [record.event for record in records if isinstance(record.event, TrafficRecorded)]
         if events:
-            sums = fold(events, await timezone_of(connection, {event.tenant_id for event in events}))
-            await ProjectRepository(connection).add_traffic(sums, self._clock.now())
+            zones = await timezone_of(connection, {event.tenant_id for event in events})
+            await ProjectRepository(connection).add_traffic(fold(events, zones), self._clock.now())
+            await HistoryRepository(connection).add_traffic(flows(events, zones))
 
     async def replay(self, connection: Any, records: Sequence[Record]) -> None:
         await self.apply(connection, records)

@@ -23,6 +23,12 @@ TABLES = [
     "tenant",
     "storage_management",
     "cleanup_day",
+    "storage_minute",
+    "storage_hour",
+    "storage_day",
+    "traffic_minute",
+    "traffic_hour",
+    "traffic_day",
 ]
 
 _FILL = """
@@ -41,7 +47,13 @@ _FILL = """
     INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
         VALUES ($1, 't', 'T', $1, 'UTC', 'shared', 1);
     INSERT INTO storage_management (tenant_id) VALUES ($1);
-    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10)
+    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10);
+    INSERT INTO storage_minute VALUES ($1, '2026-03-01', 1, 1, 1, 0, now());
+    INSERT INTO storage_hour VALUES ($1, '2026-03-01', 1, 1, 1, 0, now());
+    INSERT INTO storage_day VALUES ($1, '2026-03-01', 1, 1, 1, 0, now());
+    INSERT INTO traffic_minute VALUES ($1, '2026-03-01', 1, 1, 1);
+    INSERT INTO traffic_hour VALUES ($1, '2026-03-01', 1, 1, 1);
+    INSERT INTO traffic_day VALUES ($1, '2026-03-01', 1, 1, 1)
 """
 
 

@@ -8,10 +8,19 @@ from sqlmodel import SQLModel
 
 from services.usage.counters.models import TenantUsage, UsageBreakdown
 from services.usage.disk.models import DiskRun, DiskUsage
+from services.usage.history.models import (
+    StorageDay,
+    StorageHour,
+    StorageMinute,
+    TrafficDay,
+    TrafficHour,
+    TrafficMinute,
+)
 from services.usage.management.models import CleanupDay, StorageManagement
 from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
+from services.usage.trends.models import UsageTotal
 from tests.fixtures.postgres import ServiceDatabase
 
 MODELS: list[type[SQLModel]] = [
@@ -27,6 +36,13 @@ MODELS: list[type[SQLModel]] = [
     CleanupDay,
     ProjectStorage,
     ProjectUsage,
+    StorageMinute,
+    StorageHour,
+    StorageDay,
+    TrafficMinute,
+    TrafficHour,
+    TrafficDay,
+    UsageTotal,
 ]
 
 
