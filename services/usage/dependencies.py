@@ -17,6 +17,7 @@ from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.traffic.service import ProjectReader
+from services.usage.users.service import UserReader
 from shared.http import CurrentTenant
 
 
@@ -33,6 +34,7 @@ class UsageServices:
     management: ManagementReader
     isolation: IsolationService
     projects: ProjectReader
+    users: UserReader
 
 
 async def _services(request: Request) -> UsageServices:

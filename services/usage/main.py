@@ -36,6 +36,8 @@ from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic import routes as traffic
 from services.usage.traffic.service import ProjectReader
+from services.usage.users import routes as users
+from services.usage.users.service import UserReader
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.dead_letters.routes import dead_letter_router
@@ -77,6 +79,7 @@ def create(settings: Settings) -> FastAPI:
             counters.router,
             thresholds.router,
             traffic.router,
+            users.router,
             proof.router,
             past.router,
             limits.router,
@@ -104,6 +107,7 @@ def create(settings: Settings) -> FastAPI:
         management=management_reader,
         isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
         projects=ProjectReader(database, clock),
+        users=UserReader(database),
     )
     return app
 

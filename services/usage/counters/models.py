@@ -2,6 +2,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -20,6 +21,7 @@ class TenantUsage(SQLModel, table=True):
         CheckConstraint("trashed_files >= 0"),
         CheckConstraint("version_bytes >= 0"),
         CheckConstraint("version_files >= 0"),
+        CheckConstraint("jsonb_typeof(limits) = 'object'"),
     )
 
     tenant_id: UUID = Field(primary_key=True)
@@ -35,6 +37,7 @@ class TenantUsage(SQLModel, table=True):
     trashed_files: int = Field(default=0, sa_type=BigInteger)
     version_bytes: int = Field(default=0, sa_type=BigInteger)
     version_files: int = Field(default=0, sa_type=BigInteger)
+    limits: dict[str, int | None] | None = Field(default=None, sa_type=JSONB)  # of a plan's other terms, by name
 
 
 class UsageBreakdown(SQLModel, table=True):

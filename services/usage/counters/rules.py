@@ -1,13 +1,13 @@
 """From ledger entries to counters. Pure: the same entries give the same counters and alerts, however batched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
-from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
+from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally, Users
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
-from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
+from services.usage.thresholds.rules import DEFAULT, Arms, Crossings, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
 
 
@@ -33,6 +33,13 @@ class Change:
     deltas: dict[Kind, Delta] = field(default_factory=dict)
     passed: list[Passed] = field(default_factory=list)
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
+    users: Users = field(default_factory=dict)
+    others: Sequence[Crossings] = ()  # of the other metrics
+
+    @property
+    def rings(self) -> bool:
+        """Whether there is something to announce."""
+        return bool(self.passed or self.others)
 
 
 def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
@@ -64,7 +71,7 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         judgement.arms,
         before.scale,
     )
-    return Change(before, after, tally.deltas, judgement.passed, tally.projects)
+    return Change(before, after, tally.deltas, judgement.passed, tally.projects, tally.users)
 
 
 def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
@@ -73,7 +80,7 @@ def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
     counted = replace(change.after, position=max(before.position, change.after.position))
     # It may be half of a replacement whose other half was counted long ago: what stands now is judged.
     judged = review(counted, entry.time)
-    return Change(before, judged.after, change.deltas, [*change.passed, *judged.passed], change.projects)
+    return Change(before, judged.after, change.deltas, [*change.passed, *judged.passed], change.projects, change.users)
 
 
 def _is_half(event: Event | None) -> bool:
@@ -122,7 +129,7 @@ class _Judgement:
         self.floor, self.ceiling = self._scale.band(self.arms, self.terms.limit)
 
     def hear(self, event: EntitlementsChanged, used: int, entry: Entry) -> None:
-        offered = Terms(event.version, event.plan, event.entitlements.storage_bytes)
+        offered = Terms.of(event.version, event.plan, event.entitlements)
         self.take(offered, used, entry.time, entry.traceparent)
 
     def take(self, offered: Terms, used: int, at: datetime, traceparent: str | None) -> None:

@@ -23,6 +23,8 @@ TABLES = [
     "tenant",
     "storage_management",
     "cleanup_day",
+    "tenant_month",
+    "user_usage",
 ]
 
 _FILL = """
@@ -41,7 +43,9 @@ _FILL = """
     INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq)
         VALUES ($1, 't', 'T', $1, 'UTC', 'shared', 1);
     INSERT INTO storage_management (tenant_id) VALUES ($1);
-    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10)
+    INSERT INTO cleanup_day VALUES ($1, '2026-03-01', 'files', 1, 10);
+    INSERT INTO tenant_month VALUES ($1, 2026, 3, 1, 2, 3, 4, true, now());
+    INSERT INTO user_usage VALUES ($1, gen_random_uuid(), 90, 1, now())
 """
 
 

@@ -9,9 +9,11 @@ from sqlmodel import SQLModel
 from services.usage.counters.models import TenantUsage, UsageBreakdown
 from services.usage.disk.models import DiskRun, DiskUsage
 from services.usage.management.models import CleanupDay, StorageManagement
+from services.usage.metering.models import TenantMonth
 from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
+from services.usage.users.models import UserUsage
 from tests.fixtures.postgres import ServiceDatabase
 
 MODELS: list[type[SQLModel]] = [
@@ -27,6 +29,8 @@ MODELS: list[type[SQLModel]] = [
     CleanupDay,
     ProjectStorage,
     ProjectUsage,
+    TenantMonth,
+    UserUsage,
 ]
 
 

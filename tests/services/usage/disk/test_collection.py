@@ -13,18 +13,21 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from services.usage.counters.service import CounterService
 from services.usage.disk.collection import DiskCollection
 from services.usage.disk.engine import DockerEngine
 from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
 from services.usage.disk.schemas import DiskOut
 from services.usage.disk.service import DiskService
+from services.usage.thresholds.service import ThresholdService
 from shared.clock import FixedClock
 from shared.db import Database
 from tests.services.usage.disk.engines import Engine, image, labels, own, volume
 
 FOUR = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 TENANT, PROJECT = uuid4(), uuid4()
+COUNTERS = CounterService(ThresholdService(), FixedClock(FOUR))
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def clock() -> FixedClock:
 
 def collection(database: Database, url: str | None, clock: FixedClock, **options: float) -> DiskCollection:
     engine = None if url is None else DockerEngine(url, **options)  # type: ignore[arg-type]
-    return DiskCollection(database, engine, Labels("stowage.tenant", "stowage.project"), clock)
+    return DiskCollection(database, engine, Labels("stowage.tenant", "stowage.project"), COUNTERS, clock)
 
 
 async def runs(database: Database) -> list[dict[str, Any]]:
