@@ -26,6 +26,7 @@ from tests.shared.kafka.samples import stored
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CATEGORIES = ("documents", "properties", "avatars")
 PROJECTS = (None, UUID(int=1), UUID(int=2))
+PEOPLE = (None, UUID(int=3), UUID(int=4))
 
 
 @dataclass
@@ -55,7 +56,11 @@ class Tenant:
     async def _store(self, replaces: UUID | None) -> Result:
         size, category = self.chance.randrange(100), self.chance.choice(CATEGORIES)
         file = stored(self.id, size).model_copy(
-            update={"category": category, "project_id": self.chance.choice(PROJECTS)}
+            update={
+                "category": category,
+                "project_id": self.chance.choice(PROJECTS),
+                "uploaded_by": self.chance.choice(PEOPLE),
+            }
         )
         if replaces is None:
             self.files.append(file.file_id)
@@ -171,4 +176,20 @@ async def test_projects_hold_what_the_table_holds(ledger: Ledger) -> None:
         ledger.tenant.id,
     )
     assert {row["project_id"]: (row["bytes"], row["files"]) for row in held} == counted
+    assert len(counted) == 2
+
+
+async def test_people_hold_what_the_table_holds(ledger: Ledger) -> None:
+    for _ in range(120):
+        await ledger.tenant.step()
+    counted = fold(State(ledger.tenant.id), await ledger.records()).users
+    held = await query(
+        ledger.dsn,
+        """
+        SELECT uploaded_by, sum(size)::bigint AS bytes, count(*) AS files FROM stored_file
+        WHERE tenant_id = $1 AND uploaded_by IS NOT NULL GROUP BY uploaded_by
+        """,
+        ledger.tenant.id,
+    )
+    assert {row["uploaded_by"]: [row["bytes"], row["files"]] for row in held} == counted
     assert len(counted) == 2
