@@ -355,8 +355,7 @@ async def test_thresholds_of_disks_are_judged_when_they_are_measured(
         await connection.execute("UPDATE disk_usage SET volumes_bytes = 1000000")
     assert await Sweep(worker_db, counters, clock).run() == (1, 1)
     assert await rang() == [("crossed", 100), ("crossed", 10**6)]
-    engine.volumes.clear()
-    engine.images.clear()
+    engine.volumes, engine.images = [], []
     await ask(worker_db)
     await collector.run_when_due()
     assert (await rang())[2:] == [("cleared", 10**6), ("cleared", 100)], "what is there no more takes nothing"
