@@ -73,6 +73,7 @@ OWN = {
     "/api/usage/proof",
     "/api/usage/storage-management",
     "/api/usage/projects",
+    "/api/usage/users",
     "/api/notifications",
     "/api/events",
     "/.well-known/jwks.json",

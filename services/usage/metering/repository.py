@@ -44,7 +44,7 @@ MEASURED = f"""
           AND n.month = extract(month FROM statement_timestamp() AT TIME ZONE $2)::int
 """
 
-_DISKS = f"SELECT t.id AS tenant_id, ({DISK.format(tenant='t.id')}) AS used FROM unnest($1::uuid[]) AS t(id)"  # noqa: S608
+_DISKS = f"SELECT t.id AS tenant_id, ({DISK.format(tenant='t.id')}) AS used FROM unnest($1::uuid[]) AS t(id)"
 
 _DISKS_LOCK = 0xD15C_5CA1  # any number that is ours
 

@@ -9,7 +9,7 @@ from services.usage.counters.tally import Entry
 from services.usage.entitlements.rules import Terms
 from services.usage.metering.meters import METERS, MONTHLY
 from services.usage.metering.repository import MonthRepository
-from services.usage.metering.rules import Dial, Metered, Months, Step, rejudge, review, steps_of, walk
+from services.usage.metering.rules import Dial, Months, Step, rejudge, review, steps_of, walk
 from services.usage.months import Month
 from services.usage.thresholds.repository import Standing, ThresholdRepository
 from services.usage.thresholds.rules import Crossings, Scale
@@ -100,9 +100,7 @@ class MeterService:
         now = self._clock.now()
         wanted = {tenant: {step.month for step in mine} for tenant, mine in steps.items()}
         months = await self._load(connection, held, wanted)
-        metered = [
-            walk(mine, steps[mine.tenant_id], Month.of(now + AHEAD, zones[mine.tenant_id])) for mine in months
-        ]
+        metered = [walk(mine, steps[mine.tenant_id], Month.of(now + AHEAD, zones[mine.tenant_id])) for mine in months]
         await MonthRepository(connection).save(metered, now)
         return {one.tenant_id: list(one.crossings) for one in metered if one.crossings}
 

@@ -20,11 +20,13 @@ from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
 from services.usage.disk.schemas import DiskOut
 from services.usage.disk.service import DiskService
+from services.usage.thresholds.repository import ThresholdRepository
 from services.usage.thresholds.rules import Level, Threshold
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from shared.clock import FixedClock
 from shared.db import Database
+from shared.events import Metric
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.disk.engines import Engine, image, labels, own, volume
 
@@ -342,7 +344,9 @@ async def test_thresholds_of_disks_are_judged_when_they_are_measured(
         await counters.rescale(connection, TENANT, "disk", chosen, None)
 
     async def rang() -> list[tuple[str, int]]:
-        rows = await query(usage_db.superuser, "SELECT type, body::jsonb ->> 'amount' AS n FROM outbox_event ORDER BY seq")
+        rows = await query(
+            usage_db.superuser, "SELECT type, body::jsonb ->> 'amount' AS n FROM outbox_event ORDER BY seq"
+        )
         return [(row["type"].split(".")[1], int(row["n"])) for row in rows]
 
     collector = collection(worker_db, url, clock)
@@ -362,17 +366,27 @@ async def test_thresholds_of_disks_are_judged_when_they_are_measured(
 
 
 async def test_thresholds_chosen_while_disks_are_measured_are_never_missed(
-    usage_db: ServiceDatabase, worker_db: Database, url: str, clock: FixedClock
+    usage_db: ServiceDatabase, worker_db: Database, url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counters = CounterService(ThresholdService(), clock)
+    choosing = list[asyncio.Task[None]]()
+    listed = ThresholdRepository.list_concerned
 
-    async def choose(amount: int) -> None:
+    async def choose() -> None:
         async with worker_db.transaction() as connection:
-            await counters.rescale(connection, TENANT, "disk", [Threshold(Level("amount", amount))], None)
+            await counters.rescale(connection, TENANT, "disk", [Threshold(Level("amount", 1))], None)
 
+    async def list_and_choose(self: ThresholdRepository, metric: Metric) -> list[UUID]:
+        """Somebody chooses right after the collection has looked who has chosen."""
+        found = await listed(self, metric)
+        choosing.append(asyncio.create_task(choose()))
+        await asyncio.wait(choosing, timeout=0.5)
+        return found
+
+    monkeypatch.setattr(ThresholdRepository, "list_concerned", list_and_choose)
     await ask(worker_db)
     async with asyncio.timeout(60):
-        await asyncio.gather(collection(worker_db, url, clock).run_when_due(), *(choose(n) for n in range(1, 9)))
+        await collection(worker_db, url, clock).run_when_due()
+        await asyncio.gather(*choosing)
     assert await Sweep(worker_db, counters, clock).run() == (1, 0)
-    rows = await query(usage_db.superuser, "SELECT value FROM threshold_state WHERE reached")
-    assert len(rows) == 1
+    assert len(await query(usage_db.superuser, "SELECT value FROM threshold_state WHERE reached")) == 1

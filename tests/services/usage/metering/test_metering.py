@@ -108,7 +108,7 @@ async def test_check_of_every_metric(api: Api) -> None:
     assert datetime.fromisoformat(found["reset_at"]) == NEXT
     assert (await check(api, "traffic", 101))["allowed"] is False
     assert [(await check(api, "images", n))["allowed"] for n in (4, 5)] == [True, False]
-    assert [(await check(api, m, 2**50))["allowed"] for m in ("requests", "disk")] == [True, True]  # type: ignore[arg-type]
+    assert [(await check(api, m, 2**50))["allowed"] for m in ("requests", "disk")] == [True, True]
     await choose(api, "requests", {"amount": 50, "hard": True})
     await choose(api, "disk", {"amount": 50, "hard": True})
     assert [(await check(api, "requests", n))["allowed"] for n in (10, 11)] == [True, False]
@@ -274,4 +274,3 @@ async def test_only_managers_choose_and_strangers_see_nothing(api: Api, metric: 
     assert (await api.call("PUT", PATH, body))[0] == 200
     other = (await api.get(f"{PATH}?metric={metric}", tenant=uuid4()))[1]
     assert other["own"] is False
-

@@ -22,7 +22,7 @@ from tests.services.usage.samples import PROJECTS, TENANT, granted, stored, traf
 
 MARCH, APRIL, MAY = Month(2026, 3), Month(2026, 4), Month(2026, 5)
 MONTHS = [MARCH, APRIL, MAY]
-SCALES = {
+SCALES: dict[Metric, Scale] = {
     "traffic": Scale(),
     "images": Scale(),
     "requests": Scale((Threshold(Level("amount", 3)), Threshold(Level("amount", 7)))),
@@ -93,8 +93,8 @@ def histories(draw: st.DrawFn, *, limits: bool = True) -> list[Record]:
                 entries.append(stored(files, 5))
             case _:
                 versions += 1
-                told = {"traffic": draw(LIMITS), "images": draw(LIMITS), "at": day(MONTHS[running])}
-                entries.append(granted(versions, None, **told))
+                at = day(MONTHS[running])
+                entries.append(granted(versions, None, traffic=draw(LIMITS), images=draw(LIMITS), at=at))
     return entries
 
 
@@ -223,7 +223,9 @@ def test_what_is_far_ahead_waits_for_its_month() -> None:
 
 
 def test_another_limit_judges_every_metric_at_once() -> None:
-    held = Held().then([granted(1, None, at=day(MARCH, 1)), moved(1, MARCH, 90), *(image(n, MARCH) for n in range(1, 5))])
+    held = Held().then(
+        [granted(1, None, at=day(MARCH, 1)), moved(1, MARCH, 90), *(image(n, MARCH) for n in range(1, 5))]
+    )
     assert held.passed == ()
     held = held.then([granted(2, None, traffic=100, images=5, at=day(MARCH))])
     assert (held.rings("traffic"), held.rings("images")) == ([(80, True, 3)], [(80, True, 3)])
