@@ -10,19 +10,20 @@ _ADD = """
     SET bytes = u.bytes + excluded.bytes, files = u.files + excluded.files, updated_at = excluded.updated_at
 """
 
-# One statement is one snapshot. What nobody known has uploaded is the rest of the tenant, and has a place among them.
+# One statement is one snapshot. What nobody known has uploaded is the rest of the tenant, and has a place among them;
+# less than nothing where the books were put right without a word of whose files it was.
 _PAGE = """
     WITH known AS (
         SELECT user_id, greatest(0, bytes) AS bytes, greatest(0, files) AS files, updated_at FROM user_usage
         WHERE tenant_id = $1 AND (bytes > 0 OR files > 0)
     ), total AS (
-        SELECT u.position, u.bytes, u.files, greatest(0, u.bytes - coalesce(sum(k.bytes), 0))::bigint AS rest_bytes,
-               greatest(0, u.files - coalesce(sum(k.files), 0))::bigint AS rest_files
+        SELECT u.position, u.bytes, u.files, (u.bytes - coalesce(sum(k.bytes), 0))::bigint AS rest_bytes,
+               (u.files - coalesce(sum(k.files), 0))::bigint AS rest_files
         FROM tenant_usage AS u LEFT JOIN known AS k ON true WHERE u.tenant_id = $1 GROUP BY u.tenant_id
     ), everyone AS (
         SELECT * FROM known
         UNION ALL
-        SELECT $2::uuid, rest_bytes, rest_files, NULL FROM total WHERE rest_bytes > 0 OR rest_files > 0
+        SELECT $2::uuid, rest_bytes, rest_files, NULL FROM total WHERE rest_bytes <> 0 OR rest_files <> 0
     )
     SELECT statement_timestamp() AS as_of, coalesce(t.position, 0) AS position, coalesce(t.bytes, 0) AS bytes,
            coalesce(t.files, 0) AS files,

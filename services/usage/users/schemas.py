@@ -9,8 +9,8 @@ from shared.sizes import format_bytes
 
 
 class UserUsageOut(BaseModel):
-    """Files that `user_id` uploaded, in the trash and as older versions, too; null: nobody known did. `percentage` of
-    all that is stored.
+    """Files that `user_id` uploaded, in the trash and as older versions, too; null: nobody known did,
+    less than nothing where a correction took away what is still somebody's. `percentage` of all that is stored.
     """
 
     user_id: UUID | None

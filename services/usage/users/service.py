@@ -43,7 +43,7 @@ def _item(row: dict[str, Any], total: int) -> UserUsageOut:
 def _key(cursor: list[Any]) -> tuple[int, UUID]:
     try:
         size, user = cursor
-        if not 0 <= int(size) < 2**63:
+        if not -(2**63) <= int(size) < 2**63:
             raise ValueError(size)
         return int(size), UUID(user)
     except (ValueError, TypeError, AttributeError) as error:

@@ -9,7 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from shared.security import Principal
 from tests.services.usage.api import Api, person
 from tests.services.usage.histories import History, histories
-from tests.services.usage.samples import PEOPLE, TENANT, File, deleted, granted, moved, replaced, stored, trashed
+from tests.services.usage.samples import (
+    PEOPLE,
+    TENANT,
+    File,
+    adjusted,
+    deleted,
+    granted,
+    moved,
+    replaced,
+    stored,
+    trashed,
+)
 
 PATH = "/api/usage/users"
 ANNA, BERT = PEOPLE
@@ -80,6 +91,11 @@ async def test_files_of_before_anybody_counted_are_nobodys(api: Api) -> None:
     assert await everybody(api) == [(None, 20, 1), (BERT, 5, 1)], "nobody holds less than nothing"
 
 
+async def test_the_sum_is_the_tenants_whatever_is_corrected(api: Api) -> None:
+    await api.apply(granted(1, None), stored(1, 60, by=ANNA), stored(2, 25, by=BERT), adjusted(3, -60, -1))
+    assert await everybody(api, 1) == [(ANNA, 60, 1), (BERT, 25, 1), (None, -60, -1)]
+
+
 async def test_members_see_their_own(api: Api) -> None:
     await api.apply(granted(1, None), stored(1, 60, by=ANNA), stored(2, 25, by=BERT), stored(3, 5))
     who = Principal(kind="user", user_id=BERT, tenant_id=TENANT, role="member")
@@ -90,7 +106,7 @@ async def test_members_see_their_own(api: Api) -> None:
     assert await everybody(api, tenant=uuid4()) == [], "and neither has another tenant"
 
 
-@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "WyJhIiwiYiJd", "Wy0xLCIwIl0"])
+@pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "WyJhIiwiYiJd", "Wy0xLCIwIl0", "WzFlOTksIngiXQ"])
 async def test_cursors_that_are_none_of_ours(api: Api, cursor: str) -> None:
     status, body = await api.get(f"{PATH}?cursor={cursor}", as_=person(role="owner"))
     assert (status, body["code"]) == (422, "invalid_cursor")
