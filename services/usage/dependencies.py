@@ -21,6 +21,7 @@ from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
 from services.usage.traffic.service import ProjectReader
 from services.usage.trends.reader import TrendReader
+from services.usage.users.service import UserReader
 from shared.http import CurrentTenant
 
 
@@ -41,6 +42,7 @@ class UsageServices:
     history: HistoryReader
     forecast: ForecastService
     trends: TrendReader
+    users: UserReader
 
 
 async def _services(request: Request) -> UsageServices:

@@ -14,7 +14,7 @@ class EntitlementsUnknown(DomainError):
 
 class NotTheManager(DomainError):
     def __init__(self) -> None:
-        super().__init__("manager_required", 403, "Only owners and admins of the team may change its thresholds.")
+        super().__init__("manager_required", 403, "Only owners and admins of the team may do this.")
 
 
 class DiskUsageNotFound(DomainError):

@@ -46,6 +46,8 @@ from services.usage.traffic import routes as traffic
 from services.usage.traffic.service import ProjectReader
 from services.usage.trends import routes as trends
 from services.usage.trends.reader import TrendReader
+from services.usage.users import routes as users
+from services.usage.users.service import UserReader
 from shared.clock import SystemClock
 from shared.db import Database
 from shared.dead_letters.routes import dead_letter_router
@@ -91,6 +93,7 @@ def create(settings: Settings) -> FastAPI:
             counters.router,
             thresholds.router,
             traffic.router,
+            users.router,
             proof.router,
             past.router,
             history.router,
@@ -128,6 +131,7 @@ def create(settings: Settings) -> FastAPI:
         isolation=IsolationService(database, management_reader, Wake(database, TENANT).set),
         projects=ProjectReader(database, clock),
         recalculation=Recalculation(database, UploadReconciler(upload), waiting, rebuilder),
+        users=UserReader(database),
     )
     return app
 

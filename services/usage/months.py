@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -27,6 +27,18 @@ class Month(NamedTuple):
         if not _TEXT.fullmatch(text) or text.startswith("0000"):
             raise ValueError("a month looks like 2026-03")
         return cls(int(text[:4]), int(text[5:]))
+
+    @property
+    def first(self) -> date:
+        return date(self.year, self.month, 1)
+
+    @property
+    def next(self) -> Self:
+        return type(self)(self.year + self.month // 12, self.month % 12 + 1)
+
+    def begins(self, zone: tzinfo) -> datetime:
+        """In UTC."""
+        return datetime(self.year, self.month, 1, tzinfo=zone).astimezone(UTC)
 
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"

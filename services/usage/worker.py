@@ -20,6 +20,7 @@ from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
+from services.usage.tenants.erasure import Eraser
 from services.usage.tenants.handlers import TenantHandler
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
@@ -58,7 +59,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             [
                 (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, Wake(database, TENANT).set)),
                 (
-                    frozenset({"files.v1", "entitlements.v1"}),
+                    frozenset({"files.v1", "entitlements.v1", "traffic.v1"}),
                     UsageHandler(counters, clock, changed=lambda t: changed.set(str(t)), announced=outbox.set),
                 ),
                 (frozenset({"files.v1"}), CleanupHandler()),
@@ -82,7 +83,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     sweep = Sweep(database, counters, clock)
     engine = DockerEngine(settings.docker_url) if settings.docker_url else None
     labels = Labels(settings.docker_tenant_label, settings.docker_project_label)
-    disk = DiskCollection(database, engine, labels, clock)
+    disk = DiskCollection(database, engine, labels, counters, clock)
     calculator = Calculator(database, clock)
     rebuilder = Rebuilder(
         database,
@@ -100,6 +101,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             tasks=[consumer.run, relay.run, replayer.run, Provisioner(database).run, calculator.run],
             jobs=[
                 Job("sweep", 60, sweep.run_when_due),
+                Job("erasure", 3600, Eraser(database).run),
                 Job("calculation", 60, schedule.run_when_due),
                 Job("nightly comparison", 60, nightly.run_when_due),
                 Job("drift metrics", 60, nightly.measure),

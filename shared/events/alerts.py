@@ -5,13 +5,14 @@ from typing import ClassVar, Literal
 
 from shared.events.base import Event
 
-Metric = Literal["storage"]
+Metric = Literal["storage", "traffic", "images", "requests", "disk"]
 Channel = Literal["note", "mail"]
 
 
 class ThresholdEvent(Event):
-    """`used` and `limit` in the metric's unit (bytes); `armed` counts the armings of the period. The threshold is
-    `percent` of the limit, or an `amount` in the metric's unit.
+    """`used` and `limit` in the metric's unit: bytes, or how many images or requests. `armed` counts the armings. The
+    threshold is `percent` of the limit, or an `amount` in the metric's unit. `period` is the first day of the month:
+    of the tenant's, in its time zone, for what begins anew each month.
     """
 
     topic: ClassVar[str] = "alerts.v1"

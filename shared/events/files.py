@@ -5,7 +5,7 @@ What a tenant stores is the sum over these: `file.stored` adds a file, `file.del
 no byte.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
@@ -58,15 +58,21 @@ class FileBefore(BaseModel):
     project_id: UUID | None
     folder: str
     sha256: str
+    uploaded_by: UUID | None = None  # missing in bodies from before anybody counted by it
 
 
 class FileStored(FileEvent):
+    """`image_month`: it took one of that month's images, whose first day it is."""
+
     type: ClassVar[str] = "file.stored"
+
+    image_month: date | None = None
 
 
 class FileReplaced(FileEvent):
     """The same file with other bytes. `kept`: the previous bytes stay as a version, stored by the next entry.
     `reverted`: they were not fit to stay, and the file has those of an older version, deleted by the next entry.
+    `image_month` as of what is stored.
     """
 
     type: ClassVar[str] = "file.replaced"
@@ -76,6 +82,7 @@ class FileReplaced(FileEvent):
     replaced_by: UUID | None
     kept: bool = False
     reverted: bool = False
+    image_month: date | None = None
 
 
 class FileMoved(FileEvent):

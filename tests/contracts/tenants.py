@@ -16,6 +16,7 @@ from tests.shared.kafka.samples import stored
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CATEGORIES = ("documents", "properties", "avatars")
 PROJECTS = (None, UUID(int=1), UUID(int=2))
+PEOPLE = (None, UUID(int=3), UUID(int=4))
 
 
 @dataclass
@@ -45,7 +46,11 @@ class Tenant:
     async def _store(self, replaces: UUID | None) -> Result:
         size, category = self.chance.randrange(100), self.chance.choice(CATEGORIES)
         file = stored(self.id, size).model_copy(
-            update={"category": category, "project_id": self.chance.choice(PROJECTS)}
+            update={
+                "category": category,
+                "project_id": self.chance.choice(PROJECTS),
+                "uploaded_by": self.chance.choice(PEOPLE),
+            }
         )
         if replaces is None:
             self.files.append(file.file_id)

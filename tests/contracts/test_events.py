@@ -11,6 +11,8 @@ from shared.events import COMPACTED, EVENTS, TOPICS, UnknownEventType, asyncapi,
 GOLDEN = Path(__file__).parent / "events"
 # Fields younger than the first bodies of their event. Nothing else may have a default: it would hide missing data.
 LATER = {name: {"folder", "version_of", "trashed", "kept", "reverted"} for name in EVENTS if name.startswith("file.")}
+LATER["file.stored"] |= {"image_month"}
+LATER["file.replaced"] |= {"image_month"}
 LATER |= {name: {"amount", "hard", "channels"} for name in EVENTS if name.startswith("threshold.")}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 

@@ -98,3 +98,19 @@ async def test_projects_hold_what_the_table_holds(ledger: Ledger) -> None:
     )
     assert {row["project_id"]: (row["bytes"], row["files"]) for row in held} == counted
     assert len(counted) == 2
+
+
+async def test_people_hold_what_the_table_holds(ledger: Ledger) -> None:
+    for _ in range(120):
+        await ledger.tenant.step()
+    counted = fold(State(ledger.tenant.id), await ledger.records()).users
+    held = await query(
+        ledger.dsn,
+        """
+        SELECT uploaded_by, sum(size)::bigint AS bytes, count(*) AS files FROM stored_file
+        WHERE tenant_id = $1 AND uploaded_by IS NOT NULL GROUP BY uploaded_by
+        """,
+        ledger.tenant.id,
+    )
+    assert {row["uploaded_by"]: [row["bytes"], row["files"]] for row in held} == counted
+    assert len(counted) == 2

@@ -109,6 +109,7 @@ class Pair:
             "tenant_usage": "bytes, files, trashed_bytes, trashed_files, version_bytes, version_files, position",
             "usage_breakdown WHERE file_count > 0": "file_type, category, file_count, total_size",
             "project_storage WHERE files > 0": "project_id, bytes, files",
+            "user_usage WHERE files > 0": "user_id, bytes, files",
         }
         found = [
             await query(self.usage.superuser, f"SELECT tenant_id, {columns} FROM {table} ORDER BY 1, 2, 3")
@@ -163,6 +164,8 @@ async def test_what_was_counted_right_is_left_as_it_is(pair: Pair) -> None:
         ("INSERT INTO usage_breakdown SELECT tenant_id, 'video', 'lies', 1, 7, now() FROM tenant_usage", "kind"),
         ("UPDATE project_storage SET bytes = bytes - 7", "project"),
         ("DELETE FROM project_storage", "project"),
+        ("UPDATE user_usage SET files = files + 1", "user"),
+        ("DELETE FROM user_usage", "user"),
     ],
 )
 async def test_what_differs_is_told_and_put_right(pair: Pair, sql: str, part: str) -> None:

@@ -76,6 +76,7 @@ OWN = {
     "/api/usage/projects",
     "/api/usage/history",
     "/api/usage/forecast",
+    "/api/usage/users",
     "/api/notifications",
     "/api/events",
     "/.well-known/jwks.json",

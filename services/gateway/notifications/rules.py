@@ -1,10 +1,11 @@
 """What an event says to people. Pure; the one place for these words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-from shared.events import Event, PaymentCompleted, PaymentFailed, SubscriptionChanged, ThresholdCrossed
+from shared.events import Event, Metric, PaymentCompleted, PaymentFailed, SubscriptionChanged, ThresholdCrossed
 from shared.money import Money
 from shared.sizes import format_bytes
 
@@ -41,22 +42,70 @@ def _(event: ThresholdCrossed) -> Notice | None:
     return Notice(kind, title, body, data, action=("/app/plans", "Compare plans"), note=note, mail=mail)
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Of one metric: `is_` and `has` as its name wants them, `full` and `near` what follows at the limit and before."""
+
+    name: str
+    is_: str
+    has: str
+    text: Callable[[int], str]
+    spent: str  # at the limit it is …
+    full: str
+    near: str
+
+
+def _number(amount: int) -> str:
+    return f"{amount:,}"
+
+
+_MONTH = "It begins from nothing with the next month."
+_WORDS: dict[Metric, _Words] = {
+    "storage": _Words(
+        "storage",
+        "is",
+        "has",
+        format_bytes,
+        "full",
+        "Nothing more can be uploaded until you upgrade or delete files.",
+        "Uploads that do not fit will be refused.",
+    ),
+    "traffic": _Words("traffic", "is", "has", format_bytes, "used up", _MONTH, _MONTH),
+    "images": _Words(
+        "images of the month",
+        "are",
+        "have",
+        _number,
+        "used up",
+        "No more can be uploaded until you upgrade, or the next month begins.",
+        "What is over the limit will be refused.",
+    ),
+    "requests": _Words("requests", "are", "have", _number, "used up", _MONTH, _MONTH),
+    "disk": _Words("disk usage", "is", "has", format_bytes, "full", "", ""),
+}
+
+
 def _crossing(event: ThresholdCrossed) -> tuple[str, str, str]:
     """Kind, title and body."""
-    used = format_bytes(event.used)
+    words = _WORDS[event.metric]
+    used = words.text(event.used)
     if event.limit is None or event.percent is None:
-        passed = f"{event.percent} %" if event.percent is not None else format_bytes(event.amount or 0)
-        of = "" if event.limit is None else f" of {format_bytes(event.limit)}"
-        return "storage_warning", f"Your storage has reached {passed}", f"{used}{of} are used."
-    limit, left = format_bytes(event.limit), format_bytes(max(0, event.limit - event.used))
-    if event.percent >= FULL_PERCENT:
-        body = f"{used} of {limit} are used. Nothing more can be uploaded until you upgrade or delete files."
-        return "storage_full", "Your storage is full", body
-    if event.percent >= CRITICAL_PERCENT:
-        body = f"{used} of {limit} are used, {left} are left. Uploads that do not fit will be refused."
-        return "storage_critical", f"Critical: {event.percent} % of your storage is used", body
-    body = f"{used} of {limit} are used, {left} are left."
-    return "storage_warning", f"{event.percent} % of your storage is used", body
+        passed = f"{event.percent} %" if event.percent is not None else words.text(event.amount or 0)
+        of = "" if event.limit is None else f" of {words.text(event.limit)}"
+        title = f"Your {words.name} {words.has} reached {passed}"
+        return f"{event.metric}_warning", title, f"{used}{of} are used."
+    return _share(event, words, f"{used} of {words.text(event.limit)} are used", event.limit, event.percent)
+
+
+def _share(event: ThresholdCrossed, words: _Words, used: str, limit: int, percent: int) -> tuple[str, str, str]:
+    left = words.text(max(0, limit - event.used))
+    share = f"{percent} % of your {words.name} {words.is_} used"
+    if percent >= FULL_PERCENT:
+        title = f"Your {words.name} {words.is_} {words.spent}"
+        return f"{event.metric}_full", title, f"{used}. {words.full}".rstrip()
+    if percent >= CRITICAL_PERCENT:
+        return f"{event.metric}_critical", f"Critical: {share}", f"{used}, {left} are left. {words.near}".rstrip()
+    return f"{event.metric}_warning", share, f"{used}, {left} are left."
 
 
 @notice_of.register

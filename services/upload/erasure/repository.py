@@ -61,7 +61,7 @@ _REDACT = f"""
         metadata = '{{}}', traceparent = NULL, body = CASE WHEN action = 'adjust' THEN body ELSE (
             SELECT (j.body || {_BLANK}
                 || CASE WHEN jsonb_typeof(j.body -> 'previous') = 'object'
-                    THEN jsonb_build_object('previous', (j.body -> 'previous') || ({_BLANK} - 'uploaded_by'))
+                    THEN jsonb_build_object('previous', (j.body -> 'previous') || {_BLANK})
                     ELSE '{{}}' END
                 || (SELECT coalesce(jsonb_object_agg(key, NULL), '{{}}') FROM jsonb_object_keys(j.body) AS key
                     WHERE key IN ('replaced_by', 'moved_by', 'trashed_by', 'restored_by', 'deleted_by')))::text

@@ -78,7 +78,7 @@ class Entry(Generic[Said]):
         """
         event, before = self.event, self.previous
         was = (None, None, None) if before is None else (before.size, before.file_type, before.category)
-        owners = (getattr(before, "uploaded_by", None), None if before is None else before.project_id)
+        owners = (None, None) if before is None else (before.uploaded_by, before.project_id)
         if isinstance(event, StorageAdjusted):
             return (*was, event.delta_files, None, event.project_id, *owners, False, False)
         trashed = isinstance(event, FileDeleted) and event.trashed

@@ -5,7 +5,7 @@ Everything is decided here: what is admitted, what was done before, which rows a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from services.upload.ledger.rules import Entry
@@ -68,6 +68,8 @@ class Books(Sheet):
         outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
         if not outcome.ok:
             return Result(outcome.state, outcome.refused)
+        if (month := self._image_month(command)) is not None:
+            file = file.model_copy(update={"image_month": month})
         self._keep_held(change, outcome.held)
         for taken in change.takes:
             self.touched[taken] = self.now
@@ -83,6 +85,11 @@ class Books(Sheet):
         own = self.held.get(change.command.id)
         taken = sum(self.held[part].size for part in change.takes if part in self.held)
         return Held(taken + (own.size if own else 0), own.month if own else None) if taken else own
+
+    def _image_month(self, command: Settle) -> date | None:
+        """Of which month it takes an image: the one its reservation holds, as the rules settle it."""
+        held = self.held.get(command.id)
+        return command.month if held is None or held.month is None else held.month
 
     def _replaced(self, change: Change, file: FileStored) -> Row | None:
         """The file whose place this one takes. One that is gone by now, or in the trash, leaves a new file."""
@@ -219,7 +226,7 @@ def run(
 
 
 def _row_of(file: FileStored, change: Change) -> Row:
-    row = file.model_dump(mode="json", exclude={"file_id", "stored_at"})
+    row = file.model_dump(mode="json", exclude={"file_id", "stored_at", "image_month"})
     return {
         **row,
         "id": str(file.file_id),

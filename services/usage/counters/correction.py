@@ -13,3 +13,4 @@ class Correction:
     versions: Amount = NOTHING
     kinds: dict[Kind, Amount] = field(default_factory=dict)
     projects: dict[UUID, Amount] = field(default_factory=dict)
+    users: dict[UUID, Amount] = field(default_factory=dict)

@@ -8,11 +8,13 @@ from prometheus_client import Counter, Gauge
 
 from services.usage.counters.rules import Change
 from services.usage.counters.service import CounterService
+from services.usage.thresholds.rules import Passed
 from shared.clock import Clock
+from shared.events import Metric
 from shared.kafka import Record
 
 EVENTS = Counter("stowage_usage_events_total", "Events applied to counters", ["type"])
-ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["threshold", "direction"])
+ALERTS = Counter("stowage_usage_alerts_total", "Thresholds passed", ["metric", "threshold", "direction"])
 LAG = Gauge("stowage_usage_lag_seconds", "Age of the oldest event of the last batch when its counters became visible")
 
 
@@ -56,12 +58,18 @@ class UsageHandler:
         changes, self._changes = list(self._changes.values()), {}
         for tenant in {change.after.tenant_id for change in changes}:
             self._changed(tenant)
-        passed = [p.passing for change in changes for p in change.passed]
-        if passed:
+        if any(change.rings for change in changes):
             self._announced()
-        for passing in passed:
-            # Amounts are as many as tenants choose; percentages are few.
-            threshold = passing.level.percent or "amount"
-            ALERTS.labels(threshold, "up" if passing.upward else "down").inc()
+        for change in changes:
+            _tell("storage", change.passed)
+            for other in change.others:
+                _tell(other.metric, other.passed)
         for kind, number in Tally(record.type for record in records).items():
             EVENTS.labels(kind).inc(number)
+
+
+def _tell(metric: Metric, passed: Sequence[Passed]) -> None:
+    for passing in (p.passing for p in passed):
+        # Amounts are as many as tenants choose; percentages are few.
+        threshold = passing.level.percent or "amount"
+        ALERTS.labels(metric, threshold, "up" if passing.upward else "down").inc()

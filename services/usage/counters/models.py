@@ -3,6 +3,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import TIMESTAMP, BigInteger, CheckConstraint, Numeric, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -22,6 +23,7 @@ class TenantUsage(SQLModel, table=True):
         CheckConstraint("trashed_files >= 0"),
         CheckConstraint("version_bytes >= 0"),
         CheckConstraint("version_files >= 0"),
+        CheckConstraint("jsonb_typeof(limits) = 'object'"),
     )
 
     tenant_id: UUID = Field(primary_key=True)
@@ -43,6 +45,7 @@ class TenantUsage(SQLModel, table=True):
     hour_peak: int = Field(default=0, sa_type=BigInteger)
     day_peak: int = Field(default=0, sa_type=BigInteger)
     day: date | None = None
+    limits: dict[str, int | None] | None = Field(default=None, sa_type=JSONB)  # of a plan's other terms, by name
 
 
 class UsageBreakdown(SQLModel, table=True):

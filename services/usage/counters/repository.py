@@ -9,6 +9,7 @@ from services.usage.counters.snapshot import Snapshot
 from services.usage.counters.tally import Amount
 from services.usage.entitlements.rules import Terms
 from services.usage.history.repository import gauge_of
+from services.usage.metering.repository import MEASURED
 from services.usage.months import timezone_of
 from services.usage.thresholds.repository import Standing, ThresholdRepository
 from services.usage.thresholds.rules import Scale
@@ -21,7 +22,7 @@ _CREATE = """
 
 # In the order of ids, so that two batches never wait for each other.
 _LOCK = """
-    SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes,
+    SELECT tenant_id, position, bytes, files, entitlements_version, plan, limit_bytes, limits,
            trashed_bytes, trashed_files, version_bytes, version_files,
            measured_at, integral, minute_peak, hour_peak, day_peak, day
     FROM tenant_usage WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id FOR UPDATE
@@ -43,25 +44,27 @@ _SAVE = """
     )
     UPDATE tenant_usage AS u
     SET position = s.position, bytes = s.bytes, files = s.files,
-        entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, updated_at = $14,
+        entitlements_version = s.version, plan = s.plan, limit_bytes = s.limit_bytes, limits = s.limits,
+        updated_at = $14,
         trashed_bytes = s.trashed_bytes, trashed_files = s.trashed_files,
         version_bytes = s.version_bytes, version_files = s.version_files,
         measured_at = s.measured_at, integral = s.integral,
         minute_peak = s.minute_peak, hour_peak = s.hour_peak, day_peak = s.day_peak, day = s.day
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
                 $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[],
-                $19::timestamptz[], $20::numeric[], $21::bigint[], $22::bigint[], $23::bigint[], $24::date[])
+                $19::timestamptz[], $20::numeric[], $21::bigint[], $22::bigint[], $23::bigint[], $24::date[],
+                $25::jsonb[])
          AS s(tenant_id, position, bytes, files, version, plan, limit_bytes,
               trashed_bytes, trashed_files, version_bytes, version_files,
-              measured_at, integral, minute_peak, hour_peak, day_peak, day)
+              measured_at, integral, minute_peak, hour_peak, day_peak, day, limits)
     WHERE u.tenant_id = s.tenant_id
 """
 
 # One statement is one snapshot: the breakdown cannot be of another moment than the total.
-_SNAPSHOT = """
+_SNAPSHOT = f"""
     SELECT u.tenant_id, u.position, u.bytes, u.files, u.entitlements_version AS version, u.plan,
            u.limit_bytes AS limit, u.trashed_bytes, u.trashed_files, u.version_bytes, u.version_files,
-           u.last_reset, statement_timestamp() AS as_of,
+           u.last_reset, u.limits, $2::text AS timezone, statement_timestamp() AS as_of,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('file_type', b.file_type, 'category', b.category,
                        'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
                    ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
@@ -76,8 +79,9 @@ _SNAPSHOT = """
             FROM (SELECT extract(year FROM statement_timestamp() AT TIME ZONE $2)::int AS year,
                          extract(month FROM statement_timestamp() AT TIME ZONE $2)::int AS month) AS m
             LEFT JOIN project_usage AS p ON (p.tenant_id, p.year, p.month) = (u.tenant_id, m.year, m.month)
-            GROUP BY m.year, m.month) AS traffic
-    FROM tenant_usage AS u WHERE u.tenant_id = $1
+            GROUP BY m.year, m.month) AS traffic,
+           m.traffic AS used_traffic, m.images AS used_images, m.requests AS used_requests, m.disk AS used_disk
+    FROM tenant_usage AS u, LATERAL ({MEASURED}) AS m WHERE u.tenant_id = $1
 """
 
 _GAUGE = ("measured_at", "integral", "minute_peak", "hour_peak", "day_peak", "day")
@@ -98,8 +102,8 @@ class CounterRepository:
             rows = await self._connection.fetch(_LOCK, wanted)
         # Read after the lock is held, never in the same statement: its snapshot would be older than the lock.
         fresh: Standing = ({}, Scale(slack=slack))
-        standings = await ThresholdRepository(self._connection).load("storage", wanted, slack)
-        return {row["tenant_id"]: _state(row, standings.get(row["tenant_id"], fresh)) for row in rows}
+        standings = await ThresholdRepository(self._connection).load(["storage"], wanted, slack)
+        return {row["tenant_id"]: _state(row, standings.get((row["tenant_id"], "storage"), fresh)) for row in rows}
 
     async def save(self, changes: Sequence[Change], now: datetime) -> None:
         after = [change.after for change in changes]
@@ -125,6 +129,7 @@ class CounterRepository:
             [usage.versions.bytes for usage in after],
             [usage.versions.files for usage in after],
             *([getattr(usage.gauge, name) for usage in after] for name in _GAUGE),
+            [usage.terms.limits for usage in after],
         )
 
     async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
@@ -134,7 +139,7 @@ class CounterRepository:
 
 
 def _state(row: Any, standing: Standing) -> State:
-    terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"])
+    terms = Terms(row["entitlements_version"], row["plan"], row["limit_bytes"], row["limits"])
     trashed = Amount(row["trashed_bytes"], row["trashed_files"])
     versions = Amount(row["version_bytes"], row["version_files"])
     state = State(row["tenant_id"], row["position"], row["bytes"], row["files"], trashed, versions, terms, *standing)

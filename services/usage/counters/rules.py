@@ -1,16 +1,16 @@
 """From ledger entries to counters. Pure: the same entries give the same counters and alerts, however batched."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
 from services.usage.counters.correction import Correction
-from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally
+from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally, Users
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
 from services.usage.history.gauge import UNMEASURED, Gauge, Meter, Readings
 from services.usage.months import Month
-from services.usage.thresholds.rules import DEFAULT, Arms, Passed, Scale
+from services.usage.thresholds.rules import DEFAULT, Arms, Crossings, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
 
 
@@ -38,6 +38,18 @@ class Change:
     passed: list[Passed] = field(default_factory=list)
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
     finished: Readings = field(default_factory=Readings)
+    users: Users = field(default_factory=dict)
+    others: Sequence[Crossings] = ()  # of the other metrics
+
+    @property
+    def differs(self) -> bool:
+        """A file moved between kinds leaves the sums as they were, and counted late the position, too."""
+        return bool(self.after != self.before or self.deltas or self.projects or self.users)
+
+    @property
+    def rings(self) -> bool:
+        """Whether there is something to announce."""
+        return bool(self.passed or self.others)
 
 
 def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
@@ -74,7 +86,7 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         before.scale,
         meter.gauge(),
     )
-    return Change(before, after, tally.deltas, judgement.passed, tally.projects, meter.finished)
+    return Change(before, after, tally.deltas, judgement.passed, tally.projects, meter.finished, tally.users)
 
 
 def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
@@ -85,7 +97,7 @@ def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
     counted = replace(change.after, position=max(before.position, change.after.position), gauge=gauge)
     judged = review(counted, entry.time)
     passed = [*change.passed, *judged.passed]
-    return Change(before, judged.after, change.deltas, passed, change.projects, change.finished)
+    return Change(before, judged.after, change.deltas, passed, change.projects, change.finished, change.users)
 
 
 def _is_half(event: Event | None) -> bool:
@@ -139,7 +151,8 @@ def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = U
     deltas = {kind: Delta(amount.files, amount.bytes, at) for kind, amount in correction.kinds.items()}
     projects = {(project, Month.of(at, zone)): amount for project, amount in correction.projects.items()}
     after = replace(after, arms=judgement.arms, gauge=meter.gauge().reach(after.bytes))
-    return Change(before, after, deltas, judgement.passed, projects, meter.finished)
+    users = {user: [amount.bytes, amount.files] for user, amount in correction.users.items()}
+    return Change(before, after, deltas, judgement.passed, projects, meter.finished, users)
 
 
 class _Judgement:
@@ -152,7 +165,7 @@ class _Judgement:
         self.floor, self.ceiling = self._scale.band(self.arms, self.terms.limit)
 
     def hear(self, event: EntitlementsChanged, used: int, entry: Entry) -> None:
-        offered = Terms(event.version, event.plan, event.entitlements.storage_bytes)
+        offered = Terms.of(event.version, event.plan, event.entitlements)
         self.take(offered, used, entry.time, entry.traceparent)
 
     def take(self, offered: Terms, used: int, at: datetime, traceparent: str | None) -> None:

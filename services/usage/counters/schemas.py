@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from services.usage.counters.rules import percentage, share
 from services.usage.counters.snapshot import MonthTraffic, Part, Snapshot
+from services.usage.limits.schemas import LimitOut, metered
 from services.usage.months import Month
 from services.usage.thresholds.rules import Level, Threshold
 from shared.events import Channel
@@ -93,6 +94,7 @@ class SummaryOut(BaseModel):
     breakdown: list[PartOut]
     thresholds: list[ThresholdOut]
     traffic: TrafficOut
+    metrics: list[LimitOut]
 
     @classmethod
     def of(cls, usage: Snapshot) -> Self:
@@ -108,6 +110,7 @@ class SummaryOut(BaseModel):
             breakdown=[PartOut.of(part, usage.bytes) for part in usage.breakdown],
             thresholds=standings(usage.thresholds, usage.reached),
             traffic=TrafficOut.of(usage.traffic),
+            metrics=metered(usage),
         )
 
 

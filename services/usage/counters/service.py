@@ -1,5 +1,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +12,18 @@ from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
 from services.usage.history.buckets import RETENTION, Retention
 from services.usage.history.repository import HistoryRepository
+from services.usage.metering.service import MeterService
 from services.usage.months import timezone_of
 from services.usage.thresholds.repository import ThresholdRepository
 from services.usage.thresholds.rules import DEFAULTS, Crossings, Scale, Threshold
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic.repository import ProjectRepository
+from services.usage.users.repository import UserRepository
 from shared.clock import Clock
+from shared.events import Metric
 from shared.kafka import Record
+
+NO_OTHERS: Mapping[UUID, Sequence[Crossings]] = MappingProxyType({})
 
 
 class CounterService:
@@ -30,6 +37,7 @@ class CounterService:
         self._clock = clock
         self._slack = slack
         self._retention = retention
+        self._meters = MeterService(clock, slack)
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> list[Change]:
         """Applies a batch, each tenant's records in their order; repeats change nothing."""
@@ -39,7 +47,8 @@ class CounterService:
         counters, now = CounterRepository(connection), self._clock.now()
         held, zones = await counters.lock(entries, now, self._slack), await timezone_of(connection, entries)
         changes = [fold(held[tenant], mine, zones[tenant]) for tenant, mine in entries.items()]
-        return await self._keep(connection, changes)
+        others = await self._meters.count(connection, held, entries, zones)
+        return await self._keep(connection, changes, others)
 
     async def count_left_out(self, connection: Any, record: Record) -> list[Change]:
         """Applies one record that the consumer went past without its effect. That it is once is the caller's care."""
@@ -47,19 +56,27 @@ class CounterService:
         tenant = record.tenant_id
         held = await counters.lock([tenant], self._clock.now(), self._slack)
         zones = await timezone_of(connection, [tenant])
-        return await self._keep(connection, [count_left_out(held[tenant], record, zones[tenant])])
+        others = await self._meters.count(connection, held, {tenant: [record]}, zones, left_out=True)
+        return await self._keep(connection, [count_left_out(held[tenant], record, zones[tenant])], others)
 
     async def grant(self, connection: Any, tenant: UUID, terms: Terms, traceparent: str | None) -> list[Change]:
         """Stores what billing answered, unless something newer is known, and judges the usage by it."""
         counters, now = CounterRepository(connection), self._clock.now()
-        held = await counters.lock([tenant], now, self._slack)
-        return await self._keep(connection, [grant(held[tenant], terms, now, traceparent)])
+        held = (await counters.lock([tenant], now, self._slack))[tenant]
+        zones = await timezone_of(connection, [tenant])
+        others = await self._meters.grant(connection, held, terms, zones[tenant], traceparent)
+        return await self._keep(connection, [grant(held, terms, now, traceparent)], {tenant: others})
 
     async def review(self, connection: Any, tenants: Sequence[UUID]) -> list[Change]:
-        """Judges what stands and puts right what was missed; returns that."""
+        """Begins the months that have come, judges what stands and puts right what was missed; returns that."""
         counters, now = CounterRepository(connection), self._clock.now()
         held = await counters.lock(tenants, now, self._slack)
-        return await self._keep(connection, [review(state, now) for state in held.values()])
+        reviewed = await self._meters.review(connection, held, await timezone_of(connection, tenants))
+        await self._thresholds.note(connection, reviewed.begun)
+        missed: defaultdict[UUID, list[Crossings]] = defaultdict(list)
+        for crossings in reviewed.missed:
+            missed[crossings.tenant_id].append(crossings)
+        return await self._keep(connection, [review(state, now) for state in held.values()], missed)
 
     async def adjust(self, connection: Any, corrections: Mapping[UUID, Correction]) -> list[Change]:
         """Puts counters right by what is given, and judges them by it."""
@@ -70,35 +87,52 @@ class CounterService:
         return await self._keep(connection, changes)
 
     async def rescale(
-        self, connection: Any, tenant: UUID, thresholds: Sequence[Threshold] | None, traceparent: str | None
+        self,
+        connection: Any,
+        tenant: UUID,
+        metric: Metric,
+        thresholds: Sequence[Threshold] | None,
+        traceparent: str | None,
     ) -> list[Change]:
-        """Other thresholds of storage, None for the usual ones; what stands is judged by them at once."""
+        """Other thresholds of one metric, None for the usual ones; what stands is judged by them at once."""
         counters, now = CounterRepository(connection), self._clock.now()
+        await self._meters.prepare(connection, metric)
         held = (await counters.lock([tenant], now, self._slack))[tenant]
-        await ThresholdRepository(connection).choose(tenant, "storage", thresholds, now)
-        scale = Scale(DEFAULTS if thresholds is None else tuple(thresholds), self._slack)
-        return await self._keep(connection, [rescale(held, scale, now, traceparent)])
+        await ThresholdRepository(connection).choose(tenant, metric, thresholds, now)
+        if metric == "storage":
+            scale = Scale(DEFAULTS if thresholds is None else tuple(thresholds), self._slack)
+            return await self._keep(connection, [rescale(held, scale, now, traceparent)])
+        zones = await timezone_of(connection, [tenant])
+        others = await self._meters.rescale(connection, held, metric, zones[tenant], traceparent)
+        return await self._keep(connection, [Change(held, held)], {tenant: others})
 
-    async def _keep(self, connection: Any, changes: Sequence[Change]) -> list[Change]:
-        # A file moved between kinds leaves the sums as they were, and counted late the position, too.
-        kept = [change for change in changes if change.after != change.before or change.deltas or change.projects]
+    async def _keep(
+        self, connection: Any, changes: Sequence[Change], others: Mapping[UUID, Sequence[Crossings]] = NO_OTHERS
+    ) -> list[Change]:
+        kept = [change for change in changes if change.differs]
         if kept:
             await CounterRepository(connection).save(kept, self._clock.now())
-            projects = {
-                (change.after.tenant_id, month, project): amount
-                for change in kept
-                for (project, month), amount in change.projects.items()
-                if amount != NOTHING
-            }
-            if projects:
-                await ProjectRepository(connection).add_storage(projects, self._clock.now())
-            history = HistoryRepository(connection)
-            await history.add_readings(
-                [(change.after.tenant_id, change.finished) for change in kept], self._retention, self._clock.now()
-            )
-            await self._thresholds.note(connection, [_crossings(change) for change in kept if change.passed])
-        return kept
+            await self._keep_parts(connection, kept)
+        told = [replace(c, others=others.get(c.after.tenant_id, ())) for c in changes] if others else kept
+        await self._thresholds.note(connection, [crossings for change in told for crossings in _crossings(change)])
+        return [change for change in told if change.differs or change.others]
+
+    async def _keep_parts(self, connection: Any, kept: Sequence[Change]) -> None:
+        """What projects and people hold of it, and how it was until now."""
+        projects = {
+            (change.after.tenant_id, month, project): amount
+            for change in kept
+            for (project, month), amount in change.projects.items()
+            if amount != NOTHING
+        }
+        if projects:
+            await ProjectRepository(connection).add_storage(projects, self._clock.now())
+        await UserRepository(connection).add({c.after.tenant_id: c.users for c in kept}, self._clock.now())
+        finished = [(change.after.tenant_id, change.finished) for change in kept]
+        await HistoryRepository(connection).add_readings(finished, self._retention, self._clock.now())
 
 
-def _crossings(change: Change) -> Crossings:
-    return Crossings(change.after.tenant_id, "storage", change.after.arms, change.passed)
+def _crossings(change: Change) -> list[Crossings]:
+    tenant = change.after.tenant_id
+    storage = [Crossings(tenant, "storage", change.after.arms, change.passed)] if change.passed else []
+    return [*storage, *change.others]

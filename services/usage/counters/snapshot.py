@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from services.usage.entitlements.rules import Terms
 from services.usage.thresholds.repository import thresholds_of
 from services.usage.thresholds.rules import DEFAULTS, Level, Threshold, Unit
+from shared.events import Metric
 
 
 class Part(BaseModel):
@@ -66,10 +67,20 @@ class Snapshot(BaseModel):
     arms: list[Standing]
     chosen: list[dict[str, Any]] | None
     traffic: MonthTraffic
+    limits: dict[str, int | None] | None
+    timezone: str
+    used_traffic: int
+    used_images: int
+    used_requests: int
+    used_disk: int
 
     @property
     def terms(self) -> Terms:
-        return Terms(self.version, self.plan, self.limit)
+        return Terms(self.version, self.plan, self.limit, self.limits)
+
+    def used(self, metric: Metric) -> int:
+        """In its unit; of the month that runs, where it has months."""
+        return self.bytes if metric == "storage" else int(getattr(self, f"used_{metric}"))
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:

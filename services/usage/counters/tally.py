@@ -47,6 +47,7 @@ class Amount:
 
 
 NOTHING = Amount()
+Users = dict[UUID, list[int]]  # bytes and files of those who uploaded them
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Delta:
 @dataclass(slots=True)
 class Tally:
     """Walks along: `trashed` and `versions` are parts of `bytes` and `files`, and so are the sums over all kinds.
-    `projects` have what came and went in each month of `zone`.
+    `projects` have what came and went in each month of `zone`, `users` of which person's files it was.
     """
 
     bytes: int
@@ -71,6 +72,7 @@ class Tally:
     zone: tzinfo
     deltas: dict[Kind, Delta] = field(default_factory=dict)
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
+    users: Users = field(default_factory=dict)
 
     def take(self, event: FileEvent, entry: Entry) -> datetime:
         """Counts one event; returns when it happened."""
@@ -86,6 +88,7 @@ class Tally:
         else:
             return self._change(event)
         self._count(event, sign, at)
+        self._attribute(event, sign)
         return at
 
     def _leave(self, event: FileDeleted) -> datetime:
@@ -99,6 +102,8 @@ class Tally:
         """What brings no new file and takes none away."""
         match event:
             case FileReplaced():
+                self._attribute(event.previous, -1)
+                self._attribute(event, 1)
                 return self._exchange(event, event.previous, event.replaced_at)
             case FileMoved():
                 return self._exchange(event, event.previous, event.moved_at)
@@ -127,6 +132,16 @@ class Tally:
         self._count(before, -1, at)
         self._count(after, 1, at)
         return at
+
+    def _attribute(self, file: FileEvent | FileBefore, sign: int) -> None:
+        """What moves stays its uploader's."""
+        if file.uploaded_by is not None:
+            held = self.users.get(file.uploaded_by)
+            if held is None:
+                self.users[file.uploaded_by] = [sign * file.size, sign]
+            else:
+                held[0] += sign * file.size
+                held[1] += sign
 
     def _count(self, file: FileEvent | FileBefore, sign: int, at: datetime) -> None:
         size = sign * file.size

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
+from services.usage.counters.service import CounterService
 from services.usage.disk import rules
 from services.usage.disk.engine import DockerEngine, EngineUnavailable, Report
 from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
+from services.usage.metering.repository import MonthRepository
+from services.usage.thresholds.repository import ThresholdRepository
 from shared.clock import Clock
 from shared.db import Database, turn
 
@@ -33,10 +36,18 @@ KINDS = {
 class DiskCollection:
     """Runs with the worker's role, wherever the worker runs. Without an engine it refuses what is asked for."""
 
-    def __init__(self, database: Database, engine: DockerEngine | None, labels: Labels, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        engine: DockerEngine | None,
+        labels: Labels,
+        counters: CounterService,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._engine = engine
         self._labels = labels
+        self._counters = counters
         self._clock = clock
         self._said: str | None = None
 
@@ -95,6 +106,11 @@ class DiskCollection:
                 tally.unassigned,
                 tally.mislabelled,
             )
+            if kept:
+                # Whoever is choosing thresholds now is waited for, and seen.
+                await MonthRepository(connection).lock_disks()
+                concerned = await ThresholdRepository(connection).list_concerned("disk")
+                await self._counters.review(connection, concerned)
         if not kept:
             log.warning("disk: another worker has taken run %s over", run)
 

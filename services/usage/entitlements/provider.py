@@ -32,4 +32,4 @@ class Billing:
             answer = _Answer.model_validate(await self._client.request_json("GET", f"/internal/entitlements/{tenant}"))
         except (UpstreamError, ValidationError) as error:
             raise EntitlementsUnknown from error
-        return Terms(answer.version, answer.plan, answer.entitlements.storage_bytes)
+        return Terms.of(answer.version, answer.plan, answer.entitlements)

@@ -27,5 +27,5 @@ class EntitlementService:
         terms = await self._provider.get(tenant)
         async with self._database.transaction(tenant) as connection:
             changes = await self._counters.grant(connection, tenant, terms, current_traceparent())
-        if any(change.passed for change in changes):
+        if any(change.rings for change in changes):
             self._wake()  # the relay has something to publish

@@ -1,6 +1,8 @@
 """How near to its limit a metric is. Pure."""
 
-from services.usage.limits.schemas import Status
+from typing import Literal
+
+Status = Literal["ok", "warning", "critical", "full", "unlimited"]
 
 WARNING, CRITICAL = 80, 95  # percent (S4.3)
 

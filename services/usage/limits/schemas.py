@@ -1,15 +1,18 @@
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.usage.counters.rules import percentage
+from services.usage.counters.snapshot import Snapshot
+from services.usage.limits.rules import Status, remaining, status_of
+from services.usage.metering.meters import METERS, Meter, Unit
 from shared.events import Metric
-
-Status = Literal["ok", "warning", "critical", "full", "unlimited"]
 
 
 class UsageCheckIn(BaseModel):
-    """`amount` that is about to be added, in the metric's unit (bytes)."""
+    """`amount` that is about to be added, in the metric's unit: bytes, or how many images or requests."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,9 +37,12 @@ class UsageCheckOut(BaseModel):
 
 
 class LimitOut(BaseModel):
-    """`status`: full at the limit, critical from 95 %, warning from 80 %."""
+    """One metric beside its plan's limit, null where it has none. `status`: full at the limit, critical from 95 %,
+    warning from 80 %. `reset_at`: the next month of the tenant, for what begins from nothing then.
+    """
 
     metric: Metric
+    unit: Unit
     used: int
     limit: int | None
     remaining: int | None
@@ -44,11 +50,44 @@ class LimitOut(BaseModel):
     status: Status
     reset_at: datetime | None
 
+    @classmethod
+    def of(cls, meter: Meter, used: int, limit: int | None, reset_at: datetime | None) -> Self:
+        return cls(
+            metric=meter.metric,
+            unit=meter.unit,
+            used=used,
+            limit=limit,
+            remaining=remaining(used, limit),
+            percentage=percentage(used, limit),
+            status=status_of(used, limit),
+            reset_at=reset_at,
+        )
+
 
 class LimitsOut(BaseModel):
-    """`within`: no metric is at its limit."""
+    """`within`: no metric is at its limit, but for those of which the plan has none at all and nothing is used."""
 
     within: bool
     position: int
     as_of: datetime
     items: list[LimitOut]
+
+    @classmethod
+    def of(cls, usage: Snapshot) -> Self:
+        items = metered(usage)
+        return cls(within=all(map(_is_within, items)), position=usage.position, as_of=usage.as_of, items=items)
+
+
+def metered(usage: Snapshot) -> list[LimitOut]:
+    """Every metric there is, of one moment."""
+    zone = ZoneInfo(usage.timezone)
+    return [
+        LimitOut.of(
+            meter, usage.used(meter.metric), usage.terms.limit_of(meter.limit), meter.reset_at(usage.as_of, zone)
+        )
+        for meter in METERS.values()
+    ]
+
+
+def _is_within(item: LimitOut) -> bool:
+    return item.status != "full" or (item.used, item.limit) == (0, 0)

@@ -8,12 +8,12 @@ from uuid import UUID
 from services.usage.counters.correction import Correction
 from services.usage.counters.tally import Amount
 
-Part = Literal["total", "trash", "versions", "kind", "project"]
+Part = Literal["total", "trash", "versions", "kind", "project", "user"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project."""
+    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user."""
 
     tenant_id: UUID
     position: int
@@ -52,4 +52,6 @@ def correct(differences: Iterable[Difference]) -> Correction:
                 correction.kinds[file_type, category] = difference.delta
             case "project":
                 correction.projects[UUID(difference.key[0])] = difference.delta
+            case "user":
+                correction.users[UUID(difference.key[0])] = difference.delta
     return correction

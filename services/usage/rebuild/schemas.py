@@ -16,7 +16,7 @@ class FigureOut(BaseModel):
 
 
 class CounterDifferenceOut(BaseModel):
-    """`key`: file type and category of a kind, the id of a project; nothing for a total."""
+    """`key`: file type and category of a kind, the id of a project or user; nothing for a total."""
 
     part: Part
     key: list[str]

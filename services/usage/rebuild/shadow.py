@@ -81,11 +81,13 @@ _APART = """
     ORDER BY u.tenant_id
 """
 
-# Only where both stand at the same entry: a ledger that ends before the counters proves nothing about them.
+# Only where both stand at the same entry: a ledger that ends before the counters proves nothing about them. What is
+# forgotten of a tenant that is gone is no difference.
 _COMPARE = """
     WITH asked AS (
         SELECT u.* FROM tenant_usage AS u LEFT JOIN rebuild_position AS p ON p.tenant_id = u.tenant_id
         WHERE u.position = coalesce(p.position, 0) AND ($1::uuid IS NULL OR u.tenant_id = $1)
+            AND NOT EXISTS (SELECT FROM tenant AS t WHERE t.tenant_id = u.tenant_id AND t.deleted_at IS NOT NULL)
     ), ledger AS (
         SELECT tenant_id, 'total' AS part, '{}'::text[] AS key, sum(bytes) AS bytes, sum(files) AS files
         FROM rebuild_part GROUP BY tenant_id
@@ -97,6 +99,8 @@ _COMPARE = """
         FROM rebuild_part GROUP BY tenant_id, file_type, category
         UNION ALL SELECT tenant_id, 'project', ARRAY[project_id::text], sum(bytes), sum(files)
         FROM rebuild_part WHERE project_id <> $2 GROUP BY tenant_id, project_id
+        UNION ALL SELECT tenant_id, 'user', ARRAY[owner::text], sum(bytes), sum(files)
+        FROM rebuild_part WHERE owner IS NOT NULL GROUP BY tenant_id, owner
     ), counted AS (
         SELECT tenant_id, 'total' AS part, '{}'::text[] AS key, bytes, files FROM asked
         UNION ALL SELECT tenant_id, 'trash', '{}', trashed_bytes, trashed_files FROM asked
@@ -105,6 +109,8 @@ _COMPARE = """
         FROM usage_breakdown AS b WHERE $1::uuid IS NULL OR b.tenant_id = $1
         UNION ALL SELECT p.tenant_id, 'project', ARRAY[p.project_id::text], p.bytes, p.files
         FROM project_storage AS p WHERE $1::uuid IS NULL OR p.tenant_id = $1
+        UNION ALL SELECT w.tenant_id, 'user', ARRAY[w.user_id::text], w.bytes, w.files
+        FROM user_usage AS w WHERE $1::uuid IS NULL OR w.tenant_id = $1
     )
     INSERT INTO rebuild_difference
     SELECT tenant_id, a.position, part, key, coalesce(l.bytes, 0), coalesce(l.files, 0),

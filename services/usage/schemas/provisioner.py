@@ -10,6 +10,7 @@ import asyncpg
 from prometheus_client import Counter
 
 from services.usage.schemas.repository import SchemaRepository, Unsettled
+from services.usage.tenants.erasure import forget
 from shared import faults
 from shared.db import Database
 from shared.outbox import Listener
@@ -48,6 +49,8 @@ class Provisioner:
                     if found is None:
                         return settled
                     await _move(schemas, found)
+                    if found.wanted is None:
+                        await forget(connection, found.tenant_id)
                     faults.reach("usage.provision")
             except TROUBLE as error:
                 log.error("provisioning: %s: %r", found or "the next tenant", error)

@@ -18,6 +18,13 @@ _UPSERT = """
 
 _CHOOSE = "UPDATE tenant SET isolation = $2 WHERE tenant_id = $1 AND deleted_at IS NULL RETURNING true"
 
+# As everybody locks: the tenant, then its counters.
+_GONE = "SELECT true FROM tenant WHERE tenant_id = $1 AND deleted_at IS NOT NULL FOR NO KEY UPDATE"
+_COUNTERS = "SELECT FROM tenant_usage WHERE tenant_id = $1 FOR UPDATE"
+_EMPTY = "tenant_id = $1 AND (file_count, total_size) = (0, 0)"
+_NAMELESS = "UPDATE tenant SET slug = '', name = '', owner_id = $2 WHERE tenant_id = $1"
+_NOBODY = UUID(int=0)
+
 
 class TenantRepository:
     """All SQL on who the tenants are. Runs inside the caller's transaction."""
@@ -32,3 +39,22 @@ class TenantRepository:
     async def choose_isolation(self, tenant: UUID, isolation: Isolation) -> bool:
         """False when there is no such tenant."""
         return bool(await self._connection.fetchval(_CHOOSE, tenant, isolation))
+
+    async def list_unforgotten(self, tables: Sequence[str]) -> list[UUID]:
+        """Those that are gone, their place too, and still have rows in one of the tables, or a name."""
+        left = " OR ".join(f"EXISTS (SELECT FROM {table} AS x WHERE x.tenant_id = t.tenant_id)" for table in tables)
+        sql = f"""
+            SELECT tenant_id FROM tenant AS t
+            WHERE deleted_at IS NOT NULL AND place IS NULL AND (name <> '' OR {left}) ORDER BY tenant_id
+        """
+        return [row["tenant_id"] for row in await self._connection.fetch(sql)]
+
+    async def forget(self, tenant: UUID, tables: Sequence[str]) -> None:
+        """Empties the tables of a tenant that is gone, and takes its name; of its counters what is nothing goes."""
+        if not await self._connection.fetchval(_GONE, tenant):
+            return
+        await self._connection.execute(_COUNTERS, tenant)
+        for table in tables:
+            await self._connection.execute(f"DELETE FROM {table} WHERE tenant_id = $1", tenant)
+        await self._connection.execute(f"DELETE FROM usage_breakdown WHERE {_EMPTY}", tenant)
+        await self._connection.execute(_NAMELESS, tenant, _NOBODY)

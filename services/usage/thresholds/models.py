@@ -54,7 +54,7 @@ class Alert(SQLModel, table=True):
     metric: str = Field(sa_type=Text)
     unit: str = Field(sa_type=Text)
     value: int = Field(sa_type=BigInteger)
-    period: date  # first day of the month, UTC
+    period: date  # first day of the month: the tenant's for what begins anew with it, else in UTC
     armed: int  # 1, 2, 3 …: raised each time usage falls below again
     used: int = Field(sa_type=BigInteger)
     limit: int | None = Field(sa_type=BigInteger)

@@ -4,16 +4,25 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from services.usage.metering.meters import METERS
 from services.usage.thresholds.models import Alert
 from services.usage.thresholds.rules import Arm, Arms, Crossings, Level, Scale, Threshold
 from shared.events import Metric
 
 _LOAD = """
-    SELECT tenant_id, unit, value, armed, reached FROM threshold_state
-    WHERE tenant_id = ANY($1::uuid[]) AND metric = $2
+    SELECT tenant_id, metric, unit, value, armed, reached FROM threshold_state
+    WHERE tenant_id = ANY($1::uuid[]) AND metric = ANY($2::text[])
 """
 
-_CHOSEN = "SELECT tenant_id, items FROM threshold_choice WHERE tenant_id = ANY($1::uuid[]) AND metric = $2"
+_CHOSEN = """
+    SELECT tenant_id, metric, items FROM threshold_choice
+    WHERE tenant_id = ANY($1::uuid[]) AND metric = ANY($2::text[])
+"""
+
+_CONCERNED = """
+    SELECT tenant_id FROM threshold_choice WHERE metric = $1
+    UNION SELECT tenant_id FROM threshold_state WHERE metric = $1 AND reached
+"""
 
 _CHOOSE = """
     INSERT INTO threshold_choice (tenant_id, metric, items, updated_at) VALUES ($1, $2, $3, $4)
@@ -51,6 +60,18 @@ _LIST = """
     ORDER BY at DESC, value DESC, id DESC LIMIT $5
 """
 
+# Arms of what begins anew each month are of the month that has begun last, whichever runs ($3: the zone of months).
+_STANDING = """
+    SELECT u.position, statement_timestamp() AS as_of,
+           (SELECT c.items FROM threshold_choice AS c WHERE c.tenant_id = u.tenant_id AND c.metric = $2) AS chosen,
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(s.unit, s.value)), '[]') FROM threshold_state AS s
+            WHERE s.tenant_id = u.tenant_id AND s.metric = $2 AND s.reached) AS reached,
+           (SELECT make_date(m.year, m.month, 1) FROM tenant_month AS m WHERE m.tenant_id = u.tenant_id AND m.begun
+            ORDER BY m.year DESC, m.month DESC LIMIT 1)
+           = date_trunc('month', statement_timestamp() AT TIME ZONE $3::text)::date AS runs
+    FROM tenant_usage AS u WHERE u.tenant_id = $1
+"""
+
 Key = tuple[UUID, Metric, Level, int]  # tenant, metric, threshold, armed: one crossing
 Standing = tuple[Arms, Scale]
 
@@ -63,17 +84,27 @@ class ThresholdRepository:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def load(self, metric: Metric, tenants: Sequence[UUID], slack: int) -> dict[UUID, Standing]:
+    async def load(
+        self, metrics: Sequence[Metric], tenants: Sequence[UUID], slack: int
+    ) -> dict[tuple[UUID, Metric], Standing]:
         """Of those that have passed a threshold or chosen their own."""
-        arms: defaultdict[UUID, dict[Level, Arm]] = defaultdict(dict)
-        for row in await self._connection.fetch(_LOAD, tenants, metric):
-            arms[row["tenant_id"]][Level(row["unit"], row["value"])] = Arm(row["armed"], row["reached"])
-        usual = Scale(slack=slack)
+        arms: defaultdict[tuple[UUID, Metric], dict[Level, Arm]] = defaultdict(dict)
+        for row in await self._connection.fetch(_LOAD, tenants, metrics):
+            level = Level(row["unit"], row["value"])
+            arms[row["tenant_id"], row["metric"]][level] = Arm(row["armed"], row["reached"])
+        usual = {metric: Scale(METERS[metric].usual, slack) for metric in metrics}
         chosen = {
-            row["tenant_id"]: Scale(thresholds_of(row["items"]), slack)
-            for row in await self._connection.fetch(_CHOSEN, tenants, metric)
+            (row["tenant_id"], row["metric"]): Scale(thresholds_of(row["items"]), slack)
+            for row in await self._connection.fetch(_CHOSEN, tenants, metrics)
         }
-        return {tenant: (arms[tenant], chosen.get(tenant, usual)) for tenant in arms.keys() | chosen.keys()}
+        return {key: (arms[key], chosen.get(key, usual[key[1]])) for key in arms.keys() | chosen.keys()}
+
+    async def list_concerned(self, metric: Metric) -> list[UUID]:
+        """Whoever has thresholds of their own, or has reached some."""
+        return [row["tenant_id"] for row in await self._connection.fetch(_CONCERNED, metric)]
+
+    async def get_standing(self, tenant: UUID, metric: Metric, zone: str) -> Any:
+        return await self._connection.fetchrow(_STANDING, tenant, metric, zone)
 
     async def choose(self, tenant: UUID, metric: Metric, thresholds: Sequence[Threshold] | None, now: datetime) -> None:
         if thresholds is None:

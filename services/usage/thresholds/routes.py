@@ -25,25 +25,24 @@ async def list_alerts(
 @router.get("/thresholds")
 async def list_thresholds(tenant: Tenant, usage: Usage, metric: Measured = "storage") -> ThresholdsOut:
     """What raises an alert, and on which side of each the tenant stands."""
-    del metric  # one so far
-    return ThresholdsOut.of(await usage.reader.read(tenant))
+    return ThresholdsOut.of(await usage.choices.get(tenant, metric))
 
 
 @router.put("/thresholds")
 async def put_thresholds(body: ThresholdsIn, who: CurrentTenant, tenant: Tenant, usage: Usage) -> ThresholdsOut:
     """For owners and admins: all thresholds of the metric, judged at once. None at all: nobody is told of anything."""
     _check_manager(who)
-    return ThresholdsOut.of(await usage.choices.choose(tenant, [item.threshold for item in body.items]))
+    thresholds = [item.threshold for item in body.items]
+    return ThresholdsOut.of(await usage.choices.choose(tenant, body.metric, thresholds))
 
 
 @router.delete("/thresholds")
 async def reset_thresholds(
     who: CurrentTenant, tenant: Tenant, usage: Usage, metric: Measured = "storage"
 ) -> ThresholdsOut:
-    """For owners and admins: 80, 95 and 100 % again."""
-    del metric
+    """For owners and admins: 80, 95 and 100 % again, or none where no plan has a limit."""
     _check_manager(who)
-    return ThresholdsOut.of(await usage.choices.choose(tenant, None))
+    return ThresholdsOut.of(await usage.choices.choose(tenant, metric, None))
 
 
 def _check_manager(who: Principal) -> None:

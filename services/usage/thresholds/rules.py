@@ -88,11 +88,16 @@ class Passing:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A threshold passed, when, and in which trace."""
+    """A threshold passed, when, and in which trace; `period`: first day of the tenant's month, where that counts."""
 
     passing: Passing
     at: datetime
     traceparent: str | None
+    period: date | None = None
+
+    @property
+    def month(self) -> date:
+        return self.period or period_of(self.at)
 
 
 @dataclass(frozen=True, slots=True)

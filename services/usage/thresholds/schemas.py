@@ -5,7 +5,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.usage.counters.schemas import ThresholdOut, standings
-from services.usage.counters.snapshot import Snapshot
+from services.usage.metering.meters import METERS
+from services.usage.thresholds.choice import Chosen
 from services.usage.thresholds.rules import Level, Threshold
 from shared.events import Channel, Metric
 
@@ -34,7 +35,7 @@ class AlertOut(BaseModel):
 
 
 class ThresholdIn(BaseModel):
-    """Either `percent` of the limit or an `amount` in the metric's unit."""
+    """Either `percent` of the limit or an `amount` in the metric's unit: bytes, or how many images or requests."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -64,6 +65,12 @@ class ThresholdsIn(BaseModel):
     items: Annotated[list[ThresholdIn], Field(max_length=MOST)]
 
     @model_validator(mode="after")
+    def _of_a_limit(self) -> Self:
+        if METERS[self.metric].limit is None and any(item.percent is not None for item in self.items):
+            raise ValueError(f"no plan limits {self.metric}: an amount is wanted")
+        return self
+
+    @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len({item.threshold.level for item in self.items}) < len(self.items):
             raise ValueError("each threshold once")
@@ -80,11 +87,11 @@ class ThresholdsOut(BaseModel):
     items: list[ThresholdOut]
 
     @classmethod
-    def of(cls, usage: Snapshot) -> Self:
+    def of(cls, found: Chosen) -> Self:
         return cls(
-            metric="storage",
-            own=usage.chosen is not None,
-            position=usage.position,
-            as_of=usage.as_of,
-            items=standings(usage.thresholds, usage.reached),
+            metric=found.metric,
+            own=found.own,
+            position=found.position,
+            as_of=found.as_of,
+            items=standings(found.thresholds, found.reached),
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.usage.thresholds.models import Alert
 from services.usage.thresholds.repository import Key, ThresholdRepository
-from services.usage.thresholds.rules import Crossings, Passed, period_of
+from services.usage.thresholds.rules import Crossings, Passed
 from shared import outbox
 from shared.events import ThresholdCleared, ThresholdCrossed, ThresholdEvent
 
@@ -20,7 +20,7 @@ class ThresholdService:
         await thresholds.save_arms(changes)
         up = [_alert(change, p) for change in changes for p in change.passed if p.passing.upward]
         down = [(_key(change, p), p.at) for change in changes for p in change.passed if not p.passing.upward]
-        periods = {_key(change, p): period_of(p.at) for change in changes for p in change.passed if p.passing.upward}
+        periods = {_key(change, p): p.month for change in changes for p in change.passed if p.passing.upward}
         new = await thresholds.insert_alerts(up) if up else set()
         if down:
             periods |= await thresholds.clear_alerts(down)
@@ -29,7 +29,7 @@ class ThresholdService:
             await outbox.append(
                 connection,
                 # A clearing belongs to the period of the alert it ends, which may be an earlier one.
-                [_event(change, p, periods.get(_key(change, p)) or period_of(p.at)) for p in told],
+                [_event(change, p, periods.get(_key(change, p)) or p.month) for p in told],
                 at=change.passed[-1].at,
                 traceparents=[p.traceparent for p in told],
             )
@@ -46,7 +46,7 @@ def _alert(change: Crossings, passed: Passed) -> Alert:
         metric=change.metric,
         unit=passing.level.unit,
         value=passing.level.value,
-        period=period_of(passed.at),
+        period=passed.month,
         armed=passing.armed,
         used=passing.used,
         limit=passing.limit,

@@ -7,8 +7,10 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from services.usage.counters.service import CounterService
+from services.usage.thresholds.rules import Passed
 from shared.clock import Clock
 from shared.db import Database, turn
+from shared.events import Metric
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class Sweep:
     async def _look(self, connection: Any, tenants: list[UUID]) -> int:
         missed = await self._counters.review(connection, tenants)
         for change in missed:
-            passed = [(p.passing.level.value, "up" if p.passing.upward else "down") for p in change.passed]
+            passed = [_named("storage", p) for p in change.passed]
+            passed += [_named(other.metric, p) for other in change.others for p in other.passed]
             log.error("sweep: tenant %s had passed %s unseen", change.after.tenant_id, passed)
         drifted = await connection.fetch(_DRIFT, tenants)
         for row in drifted:
@@ -76,3 +79,7 @@ class Sweep:
         FINDINGS.labels("threshold").inc(len(missed))
         FINDINGS.labels("breakdown").inc(len(drifted))
         return len(missed) + len(drifted)
+
+
+def _named(metric: Metric, passed: Passed) -> tuple[Metric, int, str]:
+    return metric, passed.passing.level.value, "up" if passed.passing.upward else "down"

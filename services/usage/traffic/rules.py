@@ -20,16 +20,21 @@ class Sum:
 
 
 def fold(events: Iterable[TrafficRecorded], zones: Mapping[UUID, tzinfo]) -> dict[Key, Sum]:
-    """A stretch over the end of a month is of the month it ends in; one that ends with the month is of that month."""
+    """By tenant, month and project."""
     sums: dict[Key, Sum] = {}
     for event in events:
-        month = Month.of(event.until - timedelta(microseconds=1), zones[event.tenant_id])
+        month = month_of(event, zones[event.tenant_id])
         for item in event.items:
             held = sums.setdefault((event.tenant_id, month, item.project_id or NONE), Sum())
             held.bytes_in += item.bytes_in
             held.bytes_out += item.bytes_out
             held.requests += item.requests
     return sums
+
+
+def month_of(event: TrafficRecorded, zone: tzinfo) -> Month:
+    """A stretch over the end of a month is of the month it ends in; one that ends with the month is of that month."""
+    return Month.of(event.until - timedelta(microseconds=1), zone)
 
 
 def parts(found: Projects, month: Month, *, current: bool) -> list[ProjectMonth]:

@@ -15,7 +15,7 @@ from services.usage.main import create
 from services.usage.settings import Settings
 from services.usage.thresholds.service import ThresholdService
 from services.usage.traffic.service import TrafficService
-from shared.clock import FixedClock
+from shared.clock import FixedClock, SystemClock
 from shared.db import Database
 from shared.http.server import server_for
 from shared.kafka.records import Record
@@ -49,6 +49,7 @@ class Api:
 
     async def moved(self, *records: Record) -> None:
         async with self.worker.transaction() as connection:
+            await CounterService(ThresholdService(), SystemClock()).apply(connection, records)
             await TrafficService(FixedClock(START)).apply(connection, records)
 
     async def get(self, path: str, *, tenant: UUID = TENANT, as_: Principal | None = None) -> tuple[int, Any]:

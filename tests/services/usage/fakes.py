@@ -15,6 +15,7 @@ class FakeBilling:
     def __init__(self, terms: Terms | None = None) -> None:
         self.terms = terms
         self.asked = 0
+        self.others: dict[str, int] = {}  # limits of anything but storage
 
     async def get(self, tenant: UUID) -> Terms:  # noqa: ARG002
         self.asked += 1

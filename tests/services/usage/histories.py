@@ -9,6 +9,7 @@ from shared.events import EntitlementsChanged
 from shared.kafka.records import Record
 from tests.services.usage.samples import (
     KINDS,
+    PEOPLE,
     PROJECTS,
     File,
     adjusted,
@@ -23,7 +24,8 @@ from tests.services.usage.samples import (
 
 SIZES = st.integers(0, 70)
 PROJECT = st.none() | st.sampled_from(PROJECTS)
-NEW = st.builds(File, SIZES, st.sampled_from(KINDS), project=PROJECT)
+PERSON = st.none() | st.sampled_from(PEOPLE)
+NEW = st.builds(File, SIZES, st.sampled_from(KINDS), project=PROJECT, by=PERSON)
 STEPS = ["store", "store", "store", "replace", "keep", "move", "trash", "restore", "delete", "limit", "adjust"]
 
 
@@ -60,7 +62,7 @@ def _step(draw: st.DrawFn, history: History, what: str) -> None:
     if what == "store" or not (fit := [f for f in history.files if _fits(what, f)]):
         new = draw(NEW)
         history.files.append(new)
-        history.write(stored, new.size, new.kind, project=new.project)
+        history.write(stored, new.size, new.kind, project=new.project, by=new.by)
         return
     file = draw(st.sampled_from(fit))
     history.files.remove(file)
@@ -68,10 +70,10 @@ def _step(draw: st.DrawFn, history: History, what: str) -> None:
 
 
 def _adjust(draw: st.DrawFn, history: History) -> None:
-    """Files that were there, or gone, without an entry; what is done to them later has entries again. Projects, trash
-    and versions are not what an adjustment speaks of.
+    """Files that were there, or gone, without an entry; what is done to them later has entries again. Projects,
+    people, trash and versions are not what an adjustment speaks of.
     """
-    plain = [file for file in history.files if file.project is None and not file.trashed and not file.version]
+    plain = [file for file in history.files if file == File(file.size, file.kind)]
     if draw(st.booleans()) and plain:
         file = draw(st.sampled_from(plain))
         history.files.remove(file)
@@ -91,7 +93,7 @@ def _fits(what: str, file: File) -> bool:
 def _change(draw: st.DrawFn, history: History, what: str, file: File) -> None:
     match what:
         case "delete":
-            marks = {"trashed": file.trashed, "version": file.version, "project": file.project}
+            marks = {"trashed": file.trashed, "version": file.version, "project": file.project, "by": file.by}
             history.write(deleted, file.size, file.kind, **marks)
         case "replace" | "keep":
             after = draw(NEW)
@@ -99,7 +101,7 @@ def _change(draw: st.DrawFn, history: History, what: str, file: File) -> None:
             history.write(replaced, file, after, kept=what == "keep")
             if what == "keep":
                 history.files.append(replace(file, version=True))
-                history.write(stored, file.size, file.kind, version=True, project=file.project)
+                history.write(stored, file.size, file.kind, version=True, project=file.project, by=file.by)
         case "move":
             after = replace(file, kind=draw(st.sampled_from(KINDS)), project=draw(PROJECT))
             history.files.append(after)

@@ -21,7 +21,7 @@ async def neighbours(billing: FakeBilling, ledger: FakeLedger) -> AsyncIterator[
 
     async def entitlements(request: web.Request) -> web.Response:
         terms: Terms = await billing.get(UUID(request.match_info["tenant"]))
-        body = FREE.model_copy(update={"storage_bytes": terms.limit}).model_dump()
+        body = FREE.model_copy(update={"storage_bytes": terms.limit, **billing.others}).model_dump()
         return web.json_response(
             {"version": terms.version, "plan": terms.plan, "plan_version": 1, "entitlements": body}
         )

@@ -1,7 +1,7 @@
 """Records as the consumer hands them on."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ TENANT = UUID(int=7)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 Kind = tuple[FileType, str]
 PROJECTS = [UUID(int=100), UUID(int=101)]
+PEOPLE = [UUID(int=200), UUID(int=201)]
 KINDS: list[Kind] = [("image", "avatars"), ("image", "properties"), ("document", "leases")]
 FREE = Entitlements(
     storage_bytes=100,
@@ -52,6 +53,7 @@ class File:
     trashed: bool = False
     version: bool = False
     project: UUID | None = None
+    by: UUID | None = None
 
 
 def stored(
@@ -62,10 +64,13 @@ def stored(
     tenant: UUID = TENANT,
     version: bool = False,
     project: UUID | None = None,
+    by: UUID | None = None,
     at: datetime | None = None,
+    image: date | None = None,
 ) -> Record:
-    file = File(size, kind, version=version, project=project)
-    return record(seq, FileStored(stored_at=at or moment(seq), **_file(tenant, file)))
+    """`image`: the month it takes an image of."""
+    file = File(size, kind, version=version, project=project, by=by)
+    return record(seq, FileStored(stored_at=at or moment(seq), image_month=image, **_file(tenant, file)))
 
 
 def deleted(
@@ -77,9 +82,10 @@ def deleted(
     trashed: bool = False,
     version: bool = False,
     project: UUID | None = None,
+    by: UUID | None = None,
     at: datetime | None = None,
 ) -> Record:
-    fields = _file(tenant, File(size, kind, version=version, project=project))
+    fields = _file(tenant, File(size, kind, version=version, project=project, by=by))
     event = FileDeleted(stored_at=START, deleted_at=at or moment(seq), deleted_by=None, trashed=trashed, **fields)
     return record(seq, event)
 
@@ -120,11 +126,22 @@ def adjusted(seq: int, delta_bytes: int, delta_files: int, kind: Kind = KINDS[0]
     return record(seq, event)
 
 
-def granted(version: int, limit: int | None, *, tenant: UUID = TENANT, plan: str = "free") -> Record:
-    entitlements = FREE.model_copy(update={"storage_bytes": limit})
+def granted(
+    version: int,
+    limit: int | None,
+    *,
+    tenant: UUID = TENANT,
+    plan: str = "free",
+    traffic: int | None = None,
+    images: int | None = None,
+    at: datetime | None = None,
+) -> Record:
+    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
+    entitlements = FREE.model_copy(update=limits)
     return record(
         version,
         EntitlementsChanged(tenant_id=tenant, version=version, plan=plan, plan_version=1, entitlements=entitlements),
+        at,
     )
 
 
@@ -152,7 +169,7 @@ def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int]
     return record(seq, TrafficRecorded(tenant_id=tenant, since=since, until=until, items=told))
 
 
-def record(seq: int, event: Event) -> Record:
+def record(seq: int, event: Event, at: datetime | None = None) -> Record:
     """The trace of entry n is 00-…n-…-01."""
     return Record(
         topic=event.topic,
@@ -160,7 +177,7 @@ def record(seq: int, event: Event) -> Record:
         seq=seq,
         type=event.type,
         body=event.body().encode(),
-        headers={"ce_time": moment(seq).isoformat().encode(), "ce_id": str(UUID(int=seq)).encode()},
+        headers={"ce_time": (at or moment(seq)).isoformat().encode(), "ce_id": str(UUID(int=seq)).encode()},
         traceparent=trace(seq),
         event=event,
     )
@@ -188,7 +205,7 @@ def _file(tenant: UUID, file: File) -> dict[str, Any]:
         "entity_id": None,
         "project_id": file.project,
         "sha256": "0" * 64,
-        "uploaded_by": None,
+        "uploaded_by": file.by,
         "folder": "",
         "version_of": UUID(int=2) if file.version else None,
     }

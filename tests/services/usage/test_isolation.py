@@ -29,6 +29,8 @@ TABLES = [
     "traffic_minute",
     "traffic_hour",
     "traffic_day",
+    "tenant_month",
+    "user_usage",
 ]
 
 _FILL = """
@@ -53,7 +55,9 @@ _FILL = """
     INSERT INTO storage_day VALUES ($1, '2026-03-01', 1, 1, 1, 0, now());
     INSERT INTO traffic_minute VALUES ($1, '2026-03-01', 1, 1, 1);
     INSERT INTO traffic_hour VALUES ($1, '2026-03-01', 1, 1, 1);
-    INSERT INTO traffic_day VALUES ($1, '2026-03-01', 1, 1, 1)
+    INSERT INTO traffic_day VALUES ($1, '2026-03-01', 1, 1, 1);
+    INSERT INTO tenant_month VALUES ($1, 2026, 3, 1, 2, 3, 4, true, now());
+    INSERT INTO user_usage VALUES ($1, gen_random_uuid(), 90, 1, now())
 """
 
 

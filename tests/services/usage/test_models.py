@@ -17,10 +17,12 @@ from services.usage.history.models import (
     TrafficMinute,
 )
 from services.usage.management.models import CleanupDay, StorageManagement
+from services.usage.metering.models import TenantMonth
 from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
 from services.usage.trends.models import UsageTotal
+from services.usage.users.models import UserUsage
 from tests.fixtures.postgres import ServiceDatabase
 
 MODELS: list[type[SQLModel]] = [
@@ -43,6 +45,8 @@ MODELS: list[type[SQLModel]] = [
     TrafficHour,
     TrafficDay,
     UsageTotal,
+    TenantMonth,
+    UserUsage,
 ]
 
 

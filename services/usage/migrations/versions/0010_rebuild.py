@@ -5,7 +5,7 @@ from alembic import op
 from shared.db.rls import open_table, protect
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from uuid import UUID
 
-from shared.events import Event, PaymentCompleted, SubscriptionChanged, ThresholdCleared, ThresholdCrossed
+from shared.events import Event, Metric, PaymentCompleted, SubscriptionChanged, ThresholdCleared, ThresholdCrossed
 from shared.ids import new_id
 from shared.kafka import Record
 
@@ -23,6 +23,12 @@ def crossed(tenant: UUID, percent: int, *, speaks: bool = True) -> ThresholdCros
         at=AT,
         speaks=speaks,
     )
+
+
+def passed(metric: Metric, percent: int | None, used: int, limit: int | None = None) -> ThresholdCrossed:
+    """A percent of a limit, or what is used as an amount."""
+    told = {"metric": metric, "percent": percent, "used": used, "limit": limit, "amount": None if percent else used}
+    return crossed(new_id(), 1).model_copy(update=told)
 
 
 def cleared(tenant: UUID, percent: int) -> ThresholdCleared:

@@ -7,12 +7,14 @@ import pytest
 from services.gateway.notifications.handlers import NotificationHandlers
 from services.gateway.notifications.rules import notice_of
 from shared.db import Database
+from shared.events import Metric
 from shared.ids import new_id
 from shared.kafka import Record
 from tests.fixtures.postgres import query
 from tests.services.gateway.harness import Gateway, Person
-from tests.services.gateway.notifications.samples import cleared, crossed, moved, paid, record
+from tests.services.gateway.notifications.samples import cleared, crossed, moved, paid, passed, record
 
+GB = 2**30
 HANDLERS = NotificationHandlers("https://stowage.test")
 
 
@@ -33,6 +35,53 @@ def test_words_for_thresholds(percent: int, kind: str) -> None:
     assert notice is not None
     assert (notice.kind, notice.mail) == (kind, True)
     assert f"{percent} MB of 100 MB" in notice.body
+
+
+@pytest.mark.parametrize(
+    ("metric", "percent", "used", "limit", "kind", "title", "body"),
+    [
+        (
+            "traffic",
+            80,
+            4 * GB,
+            5 * GB,
+            "traffic_warning",
+            "80 % of your traffic is used",
+            "4 GB of 5 GB are used, 1 G",
+        ),
+        ("traffic", 95, 5 * GB - 1, 5 * GB, "traffic_critical", "Critical: 95 % of your traffic is used", "next month"),
+        ("traffic", 100, 5 * GB, 5 * GB, "traffic_full", "Your traffic is used up", "It begins from nothing"),
+        ("images", 80, 40, 50, "images_warning", "80 % of your images of the month are used", "40 of 50 are used, 10"),
+        ("images", 100, 50, 50, "images_full", "Your images of the month are used up", "50 of 50 are used. No more"),
+        (
+            "images",
+            None,
+            1200,
+            None,
+            "images_warning",
+            "Your images of the month have reached 1,200",
+            "1,200 are used.",
+        ),
+        (
+            "requests",
+            None,
+            10**6,
+            None,
+            "requests_warning",
+            "Your requests have reached 1,000,000",
+            "1,000,000 are used",
+        ),
+        ("disk", None, 5 * GB, None, "disk_warning", "Your disk usage has reached 5 GB", "5 GB are used."),
+    ],
+)
+def test_each_metric_is_called_by_its_name(
+    metric: Metric, percent: int | None, used: int, limit: int | None, kind: str, title: str, body: str
+) -> None:
+    notice = notice_of(passed(metric, percent, used, limit))
+    assert notice is not None
+    assert (notice.kind, notice.title, notice.data["metric"]) == (kind, title, metric)
+    assert body in notice.body
+    assert "storage" not in (notice.title + notice.body)
 
 
 def test_what_says_nothing() -> None:

@@ -12,6 +12,7 @@ from shared.kafka.records import Record
 from tests.services.usage.histories import History, histories
 from tests.services.usage.samples import (
     KINDS,
+    PEOPLE,
     PROJECTS,
     START,
     TENANT,
@@ -89,6 +90,18 @@ def test_projects_hold_what_is_there(history: History, cuts: list[int]) -> None:
             held[project] = held[project].plus(amount.bytes, amount.files)
     for project in PROJECTS:
         assert held[project] == Amount(*_sum([file for file in history.files if file.project == project]))
+
+
+@given(history=histories(), cuts=st.lists(st.integers(0, 80), max_size=8))
+def test_people_hold_what_they_uploaded(history: History, cuts: list[int]) -> None:
+    held, state = dict.fromkeys(PEOPLE, NOTHING), State(TENANT)
+    for start, end in pairwise([0, *sorted(cut % (len(history.entries) + 1) for cut in cuts), len(history.entries)]):
+        change = fold(state, history.entries[max(0, start - 5) : end])  # some of them again
+        state = change.after
+        for person, amount in change.users.items():
+            held[person] = held[person].plus(*amount)
+    for person in PEOPLE:
+        assert held[person] == Amount(*_sum([file for file in history.files if file.by == person]))
 
 
 def _sum(files: Sequence[File]) -> tuple[int, int]:

@@ -13,18 +13,26 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from services.usage.counters.service import CounterService
 from services.usage.disk.collection import DiskCollection
 from services.usage.disk.engine import DockerEngine
 from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
 from services.usage.disk.schemas import DiskOut
 from services.usage.disk.service import DiskService
+from services.usage.thresholds.repository import ThresholdRepository
+from services.usage.thresholds.rules import Level, Threshold
+from services.usage.thresholds.service import ThresholdService
+from services.usage.thresholds.sweep import Sweep
 from shared.clock import FixedClock
 from shared.db import Database
+from shared.events import Metric
+from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.disk.engines import Engine, image, labels, own, volume
 
 FOUR = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 TENANT, PROJECT = uuid4(), uuid4()
+COUNTERS = CounterService(ThresholdService(), FixedClock(FOUR))
 
 
 @pytest.fixture
@@ -46,7 +54,7 @@ def clock() -> FixedClock:
 
 def collection(database: Database, url: str | None, clock: FixedClock, **options: float) -> DiskCollection:
     engine = None if url is None else DockerEngine(url, **options)  # type: ignore[arg-type]
-    return DiskCollection(database, engine, Labels("stowage.tenant", "stowage.project"), clock)
+    return DiskCollection(database, engine, Labels("stowage.tenant", "stowage.project"), COUNTERS, clock)
 
 
 async def runs(database: Database) -> list[dict[str, Any]]:
@@ -325,3 +333,60 @@ async def test_a_tenant_sees_its_own_only_and_the_http_process_too(
         # Row security and not the statement alone.
         assert [row["project_id"] for row in await DiskRepository(connection).list_newest(TENANT)] == [None]
         assert not await DiskRepository(connection).knows(TENANT, PROJECT)
+
+
+async def test_thresholds_of_disks_are_judged_when_they_are_measured(
+    usage_db: ServiceDatabase, worker_db: Database, engine: Engine, url: str, clock: FixedClock
+) -> None:
+    counters = CounterService(ThresholdService(), clock)
+    chosen = [Threshold(Level("amount", value)) for value in (100, 10**6)]
+    async with worker_db.transaction() as connection:
+        await counters.rescale(connection, TENANT, "disk", chosen, None)
+
+    async def rang() -> list[tuple[str, int]]:
+        rows = await query(
+            usage_db.superuser, "SELECT type, body::jsonb ->> 'amount' AS n FROM outbox_event ORDER BY seq"
+        )
+        return [(row["type"].split(".")[1], int(row["n"])) for row in rows]
+
+    collector = collection(worker_db, url, clock)
+    for _ in range(2):  # measured twice, said once
+        await ask(worker_db)
+        await collector.run_when_due()
+    assert await rang() == [("crossed", 100)]
+    assert await Sweep(worker_db, counters, clock).run() == (1, 0)
+    async with worker_db.transaction() as connection:  # with the inline way broken
+        await connection.execute("UPDATE disk_usage SET volumes_bytes = 1000000")
+    assert await Sweep(worker_db, counters, clock).run() == (1, 1)
+    assert await rang() == [("crossed", 100), ("crossed", 10**6)]
+    engine.volumes, engine.images = [], []
+    await ask(worker_db)
+    await collector.run_when_due()
+    assert (await rang())[2:] == [("cleared", 10**6), ("cleared", 100)], "what is there no more takes nothing"
+
+
+async def test_thresholds_chosen_while_disks_are_measured_are_never_missed(
+    usage_db: ServiceDatabase, worker_db: Database, url: str, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = CounterService(ThresholdService(), clock)
+    choosing = list[asyncio.Task[None]]()
+    listed = ThresholdRepository.list_concerned
+
+    async def choose() -> None:
+        async with worker_db.transaction() as connection:
+            await counters.rescale(connection, TENANT, "disk", [Threshold(Level("amount", 1))], None)
+
+    async def list_and_choose(self: ThresholdRepository, metric: Metric) -> list[UUID]:
+        """Somebody chooses right after the collection has looked who has chosen."""
+        found = await listed(self, metric)
+        choosing.append(asyncio.create_task(choose()))
+        await asyncio.wait(choosing, timeout=0.5)
+        return found
+
+    monkeypatch.setattr(ThresholdRepository, "list_concerned", list_and_choose)
+    await ask(worker_db)
+    async with asyncio.timeout(60):
+        await collection(worker_db, url, clock).run_when_due()
+        await asyncio.gather(*choosing)
+    assert await Sweep(worker_db, counters, clock).run() == (1, 0)
+    assert len(await query(usage_db.superuser, "SELECT value FROM threshold_state WHERE reached")) == 1

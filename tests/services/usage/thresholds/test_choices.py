@@ -175,7 +175,7 @@ async def test_limits(api: Api, used: int, status: str, within: bool) -> None:
     await api.apply(granted(1, 100), stored(1, used))
     _, body = await api.get("/api/usage/limits")
     assert (body["within"], body["position"]) == (within, 1)
-    (storage,) = body["items"]
+    storage = body["items"][0]
     assert (storage["used"], storage["limit"], storage["remaining"], storage["status"]) == (
         used,
         100,
