@@ -21,6 +21,14 @@ ERASED = (
     "disk_usage",
     "cleanup_day",
     "storage_management",
+    "storage_minute",
+    "storage_hour",
+    "storage_day",
+    "traffic_minute",
+    "traffic_hour",
+    "traffic_day",
+    "fold_checkpoint",
+    "counter_adjustment",
 )
 
 # Numbers that nobody can read a person from: files of an erased tenant are still being deleted, and a proof needs the

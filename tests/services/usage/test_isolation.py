@@ -31,6 +31,8 @@ TABLES = [
     "traffic_day",
     "tenant_month",
     "user_usage",
+    "fold_checkpoint",
+    "counter_adjustment",
 ]
 
 _FILL = """
@@ -57,7 +59,9 @@ _FILL = """
     INSERT INTO traffic_hour VALUES ($1, '2026-03-01', 1, 1, 1);
     INSERT INTO traffic_day VALUES ($1, '2026-03-01', 1, 1, 1);
     INSERT INTO tenant_month VALUES ($1, 2026, 3, 1, 2, 3, 4, true, now());
-    INSERT INTO user_usage VALUES ($1, gen_random_uuid(), 90, 1, now())
+    INSERT INTO user_usage VALUES ($1, gen_random_uuid(), 90, 1, now());
+    INSERT INTO fold_checkpoint VALUES ($1, 1, '[]');
+    INSERT INTO counter_adjustment VALUES ($1, gen_random_uuid(), 1, 'test', '[]', now())
 """
 
 

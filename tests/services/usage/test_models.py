@@ -18,6 +18,7 @@ from services.usage.history.models import (
 )
 from services.usage.management.models import CleanupDay, StorageManagement
 from services.usage.metering.models import TenantMonth
+from services.usage.rebuild.models import CounterAdjustment, FoldCheckpoint, Rebuild
 from services.usage.tenants.models import Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
@@ -26,6 +27,9 @@ from services.usage.users.models import UserUsage
 from tests.fixtures.postgres import ServiceDatabase
 
 MODELS: list[type[SQLModel]] = [
+    CounterAdjustment,
+    FoldCheckpoint,
+    Rebuild,
     TenantUsage,
     UsageBreakdown,
     ThresholdState,

@@ -37,6 +37,8 @@ def upgrade() -> None:
             ADD day date
         """
     )
+    # Its own row security would hide the tenants from the owner.
+    op.execute("ALTER TABLE tenant_usage NO FORCE ROW LEVEL SECURITY")
     op.execute(
         """
         UPDATE tenant_usage SET measured_at = updated_at, minute_peak = bytes, hour_peak = bytes, day_peak = bytes,
@@ -44,6 +46,7 @@ def upgrade() -> None:
         WHERE position > 0
         """
     )
+    op.execute("ALTER TABLE tenant_usage FORCE ROW LEVEL SECURITY")
     for grain in _KEYS:
         _table(f"storage_{grain}", grain, _STORAGE)
         _table(f"traffic_{grain}", grain, _TRAFFIC)

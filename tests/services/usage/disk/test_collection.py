@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
@@ -291,14 +290,13 @@ async def test_a_worker_that_dies_leaves_no_run_open(
     engine.trouble = "hang"
     running = asyncio.create_task(collection(worker_db, url, clock).run_when_due())
     await engine.arrived.wait()
+    mine = (
+        "FROM pg_locks WHERE locktype = 'advisory' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     async with worker_db.acquire() as connection:
-        await connection.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks "
-            "WHERE locktype = 'advisory' AND objid = $1 AND database = (SELECT oid FROM pg_database "
-            "WHERE datname = current_database())",
-            0xD15C,
-        )
-        while await connection.fetchval("SELECT true FROM pg_locks WHERE locktype = 'advisory' AND objid = $1", 0xD15C):
+        await connection.fetch(f"SELECT pg_terminate_backend(pid) {mine}")
+        while await connection.fetchval(f"SELECT true {mine}"):
             await asyncio.sleep(0.01)
     engine.trouble = None
     other = collection(worker_db, url, clock)
@@ -309,8 +307,7 @@ async def test_a_worker_that_dies_leaves_no_run_open(
     # The one given up for dead answers late, and changes nothing.
     engine.volumes = [volume(10**9, labels(TENANT, PROJECT))]
     engine.going_on.set()
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        await running
+    await running
     assert (await newest(app_db)).total.volumes_bytes == 1
     assert [run["error"] for run in await runs(worker_db)] == ["its process died", None]
 
