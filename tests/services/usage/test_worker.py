@@ -24,7 +24,7 @@ from shared.kafka.publisher import Publisher
 from shared.kafka.records import Record
 from shared.outbox import Listener, Wake
 from tests.fixtures.broker import EmbeddedBroker
-from tests.fixtures.postgres import ServiceDatabase
+from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
 from tests.services.usage.samples import PROJECTS, START, deleted, granted, stored, told, trace, traffic
@@ -181,6 +181,11 @@ async def test_traffic_twice_with_a_gap_beside_files_is_added_once(running: Runn
             while (rows := await _months(running, who)) != wanted:
                 assert sum(row[3] for row in rows) <= 6, rows
                 await asyncio.sleep(0.02)
+        [whole] = await query(
+            running.database.dsn, "SELECT traffic_in, traffic_out, requests FROM tenant_month WHERE tenant_id = $1", who
+        )
+        sums = [sum(column) for column in zip(*(row[1:4] for row in rows), strict=True)]
+        assert list(whole) == sums, "in the same commit"
 
 
 async def _months(running: Running, tenant: UUID) -> list[tuple[UUID | None, int, int, int, int]]:
