@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from shared.events import FileStored
 from shared.ids import new_id
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SIZE = 1_000  # bytes of each file
+PEOPLE = 5  # of each tenant, who upload in turns
 
 
 def file_stored(tenant: UUID) -> FileStored:
@@ -26,7 +27,7 @@ def file_stored(tenant: UUID) -> FileStored:
         entity_id=None,
         project_id=None,
         sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        uploaded_by=uuid4(),
+        uploaded_by=UUID(int=file_id.int % PEOPLE + 1),
         stored_at=START,
     )
 

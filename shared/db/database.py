@@ -11,7 +11,6 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-
 # Every statement of the transaction sees the same moment.
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 
@@ -129,9 +128,7 @@ async def savepoint(connection: Any) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def transaction_on(
-    connection: Any, tenant: UUID | None = None, *, begin: str = "BEGIN"
-) -> AsyncIterator[None]:
+async def transaction_on(connection: Any, tenant: UUID | None = None, *, begin: str = "BEGIN") -> AsyncIterator[None]:
     """One transaction on a connection that is kept for several."""
     # BEGIN and the tenant travel together: a round trip costs more than the policy it feeds.
     scope = f"; SELECT set_config('app.tenant_id', '{UUID(str(tenant))}', true)" if tenant is not None else ""

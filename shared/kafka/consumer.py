@@ -72,7 +72,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         apply: Apply,
         fetch: GapFetcher | None = None,
         on_committed: Callable[[Sequence[Record]], object] | None = None,
-        max_records: int = 5_000,
+        max_records: int = 10_000,
     ) -> None:
         self.group = group
         self._topics = topics

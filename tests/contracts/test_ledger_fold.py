@@ -112,5 +112,5 @@ async def test_people_hold_what_the_table_holds(ledger: Ledger) -> None:
         """,
         ledger.tenant.id,
     )
-    assert {row["uploaded_by"]: [row["bytes"], row["files"]] for row in held} == counted
+    assert {row["uploaded_by"].int: [row["bytes"], row["files"]] for row in held} == counted
     assert len(counted) == 2

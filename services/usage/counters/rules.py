@@ -13,6 +13,8 @@ from services.usage.months import Month
 from services.usage.thresholds.rules import DEFAULT, Arms, Crossings, Passed, Scale
 from shared.events import EntitlementsChanged, Event, FileReplaced, StorageAdjusted
 
+HALVES = frozenset({FileReplaced, StorageAdjusted})  # what may be one of several entries of the same commit
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -70,10 +72,11 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         position = entry.seq
         meter.pass_time(entry, tally.bytes, tally.files)
         at = tally.take(event, entry)  # type: ignore[arg-type]
-        if tally.bytes > meter.peak and not _is_half(event):
-            meter.peak = tally.bytes
-        if not judgement.floor <= tally.bytes < judgement.ceiling and not _is_half(event):
-            judgement.judge(tally.bytes, at, entry.traceparent)
+        used = tally.bytes
+        if used > meter.peak and not (kind in HALVES and _is_half(event)):
+            meter.peak = used
+        if not judgement.floor <= used < judgement.ceiling and not (kind in HALVES and _is_half(event)):
+            judgement.judge(used, at, entry.traceparent)
     after = State(
         before.tenant_id,
         position,
@@ -151,7 +154,7 @@ def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = U
     deltas = {kind: Delta(amount.files, amount.bytes, at) for kind, amount in correction.kinds.items()}
     projects = {(project, Month.of(at, zone)): amount for project, amount in correction.projects.items()}
     after = replace(after, arms=judgement.arms, gauge=meter.gauge().reach(after.bytes))
-    users = {user: [amount.bytes, amount.files] for user, amount in correction.users.items()}
+    users = {user.int: [amount.bytes, amount.files] for user, amount in correction.users.items()}
     return Change(before, after, deltas, judgement.passed, projects, meter.finished, users)
 
 

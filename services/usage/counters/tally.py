@@ -47,7 +47,7 @@ class Amount:
 
 
 NOTHING = Amount()
-Users = dict[UUID, list[int]]  # bytes and files of those who uploaded them
+Users = dict[int, list[int]]  # bytes and files of those who uploaded them, by the number of their id
 
 
 @dataclass(slots=True)
@@ -136,9 +136,10 @@ class Tally:
     def _attribute(self, file: FileEvent | FileBefore, sign: int) -> None:
         """What moves stays its uploader's."""
         if file.uploaded_by is not None:
-            held = self.users.get(file.uploaded_by)
+            user = file.uploaded_by.int  # a UUID is hashed by Python, for every file there is
+            held = self.users.get(user)
             if held is None:
-                self.users[file.uploaded_by] = [sign * file.size, sign]
+                self.users[user] = [sign * file.size, sign]
             else:
                 held[0] += sign * file.size
                 held[1] += sign

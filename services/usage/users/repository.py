@@ -42,9 +42,10 @@ class UserRepository:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    async def add(self, changes: Mapping[UUID, Mapping[UUID, list[int]]], now: datetime) -> None:
-        """Bytes and files by tenant and person. Under the lock of the tenants' counters."""
-        rows = [(t, user, *amount) for t, mine in changes.items() for user, amount in mine.items() if any(amount)]
+    async def add(self, changes: Mapping[UUID, Mapping[int, list[int]]], now: datetime) -> None:
+        """Bytes and files by tenant and number of the person's id. Under the lock of the tenants' counters."""
+        known = [(tenant, *change) for tenant, mine in changes.items() for change in mine.items()]
+        rows = [(tenant, UUID(int=user), *amount) for tenant, user, amount in known if any(amount)]
         if rows:
             await self._connection.execute(_ADD, *map(list, zip(*rows, strict=True)), now)
 

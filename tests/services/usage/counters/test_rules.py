@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +100,7 @@ def test_people_hold_what_they_uploaded(history: History, cuts: list[int]) -> No
         change = fold(state, history.entries[max(0, start - 5) : end])  # some of them again
         state = change.after
         for person, amount in change.users.items():
-            held[person] = held[person].plus(*amount)
+            held[UUID(int=person)] = held[UUID(int=person)].plus(*amount)
     for person in PEOPLE:
         assert held[person] == Amount(*_sum([file for file in history.files if file.by == person]))
 
