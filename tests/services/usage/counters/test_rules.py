@@ -99,8 +99,8 @@ def test_people_hold_what_they_uploaded(history: History, cuts: list[int]) -> No
     for start, end in pairwise([0, *sorted(cut % (len(history.entries) + 1) for cut in cuts), len(history.entries)]):
         change = fold(state, history.entries[max(0, start - 5) : end])  # some of them again
         state = change.after
-        for person, amount in change.users.items():
-            held[UUID(int=person)] = held[UUID(int=person)].plus(*amount)
+        for number, amount in change.users.items():
+            held[UUID(int=number)] = held[UUID(int=number)].plus(*amount)
     for person in PEOPLE:
         assert held[person] == Amount(*_sum([file for file in history.files if file.by == person]))
 
