@@ -32,18 +32,18 @@ def file_stored(tenant: UUID) -> FileStored:
     )
 
 
+def outbox_row(tenant: UUID, seq: int) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant,
+        "seq": seq,
+        "id": new_id(),
+        "type": "file.stored",
+        "occurred_at": START,
+        "body": file_stored(tenant).body(),
+        "traceparent": None,
+    }
+
+
 def outbox_rows(tenants: list[UUID], each: int) -> list[dict[str, Any]]:
     """`each` events a tenant, the tenants taking turns."""
-    return [
-        {
-            "tenant_id": tenant,
-            "seq": seq,
-            "id": new_id(),
-            "type": "file.stored",
-            "occurred_at": START,
-            "body": file_stored(tenant).body(),
-            "traceparent": None,
-        }
-        for seq in range(1, each + 1)
-        for tenant in tenants
-    ]
+    return [outbox_row(tenant, seq) for seq in range(1, each + 1) for tenant in tenants]
