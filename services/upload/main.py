@@ -108,7 +108,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             await offered.uploads.close()
             await locations.close()
 
-    user = [cleanup.router, overview.router, exports.router, erasure.router]
+    user = [cleanup.router, overview.router, overview.internal, exports.router, erasure.router]
     app = create_app(
         settings,
         title="Stowage upload",

@@ -16,6 +16,7 @@ from services.usage.management.reader import ManagementReader
 from services.usage.past.service import PastService
 from services.usage.proof.service import ProofService
 from services.usage.rebuild.recalculation import Recalculation
+from services.usage.stats.service import StatsService
 from services.usage.tenants.service import IsolationService
 from services.usage.thresholds.alerts import AlertReader
 from services.usage.thresholds.choice import ThresholdChoices
@@ -43,6 +44,7 @@ class UsageServices:
     forecast: ForecastService
     trends: TrendReader
     users: UserReader
+    stats: StatsService
 
 
 async def _services(request: Request) -> UsageServices:

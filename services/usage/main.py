@@ -36,6 +36,9 @@ from services.usage.rebuild.recalculation import Recalculation
 from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
+from services.usage.stats import routes as stats
+from services.usage.stats.provider import Neighbours
+from services.usage.stats.service import StatsService
 from services.usage.tenants import routes as tenants
 from services.usage.tenants.service import IsolationService
 from services.usage.thresholds import routes as thresholds
@@ -62,6 +65,7 @@ def create(settings: Settings) -> FastAPI:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=name)
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
+    gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
     clock = SystemClock()
     slack, retention = settings.threshold_slack, settings.retention
     service = CounterService(ThresholdService(), clock, slack=slack, retention=retention)
@@ -80,7 +84,7 @@ def create(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with database, upload, billing:
+        async with database, upload, billing, gateway:
             listening = asyncio.create_task(changes.run())
             yield
             listening.cancel()
@@ -109,6 +113,7 @@ def create(settings: Settings) -> FastAPI:
             tenants.router,
             rebuild.router,
             rebuild.admin,
+            stats.router,
             outbox_router(database, [Stream("alerts.v1")]),
             dead_letter_router(name, database),
         ],
@@ -132,6 +137,7 @@ def create(settings: Settings) -> FastAPI:
         projects=ProjectReader(database, clock),
         recalculation=Recalculation(database, UploadReconciler(upload), waiting, rebuilder),
         users=UserReader(database),
+        stats=StatsService(waiting, Neighbours(upload, gateway)),
     )
     return app
 

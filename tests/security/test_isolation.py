@@ -35,6 +35,7 @@ OWN = {
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/recalculate",
+    "/api/storage/stats",
     "/api/storage/files",
     "/api/storage/files/delete",  # a result for each id; a stranger's is file_not_found in tests/services/upload/trash
     "/api/storage/files/move",  # and in tests/services/upload/files

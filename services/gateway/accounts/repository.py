@@ -1,5 +1,6 @@
 """All SQL on people and profiles. Runs inside the caller's transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -52,6 +53,11 @@ class AccountRepository:
         """The person's id and password hash."""
         row = await self._connection.fetchrow("SELECT id, password_hash FROM person WHERE email = $1", email)
         return None if row is None else (row["id"], row["password_hash"])
+
+    async def list_names(self, users: Sequence[UUID]) -> dict[UUID, str]:
+        """Of those that are known."""
+        rows = await self._connection.fetch("SELECT user_id, name FROM profile WHERE user_id = ANY($1::uuid[])", users)
+        return {row["user_id"]: row["name"] for row in rows}
 
     async def find(self, user: UUID) -> Account | None:
         """With the tenants, which only the person sees: the transaction is scoped to them here."""

@@ -1,7 +1,7 @@
 """Signing up and signing in. Each use case is one transaction, shared by the JSON routes and the pages' forms."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -86,6 +86,11 @@ class Accounts:
             raise CredentialsWrong
         async with self._database.transaction() as connection:
             return await self._sessions.open(SessionRepository(connection), found[0])
+
+    async def names(self, users: Sequence[UUID]) -> dict[UUID, str]:
+        """Of those that are known."""
+        async with self._database.transaction() as connection:
+            return await AccountRepository(connection).list_names(users)
 
     async def get(self, user: UUID) -> Account:
         """Raises Unauthorized when the person is no more."""

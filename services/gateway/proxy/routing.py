@@ -16,8 +16,8 @@ _PREFIXES = {
     "/api/invoices": "billing",
 }
 
-# Counters are put right by whoever counts.
-_PATHS = {"/api/storage/recalculate": "usage"}
+# Answered by whoever counts.
+_PATHS = {"/api/storage/recalculate": "usage", "/api/storage/stats": "usage"}
 
 _TUS = "/api/storage/uploads"
 

@@ -1,7 +1,7 @@
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from services.gateway.accounts.rules import normalise_email
 from services.gateway.dependencies import Parts, UserId
@@ -18,6 +18,14 @@ async def list_tenants(user: UserId, parts: Parts) -> Page[TenantOut]:
     """The tenants the caller belongs to, oldest first."""
     account = await parts.accounts.get(user)
     return Page(items=[TenantOut.of(m) for m in account.memberships], next_cursor=None)
+
+
+@router.get("/internal/people/names", include_in_schema=False)
+async def list_names(
+    ids: Annotated[list[UUID], Query(alias="id", max_length=100)], parts: Parts, _caller: ServiceOnly
+) -> dict[UUID, str]:
+    """Of those that are known."""
+    return await parts.accounts.names(ids)
 
 
 @router.get("/internal/people/{email}/tenants", include_in_schema=False)

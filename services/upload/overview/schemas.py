@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from services.upload.quota.rules import State
+from services.upload.quota.schemas import QuotaOut
 from shared.sizes import format_bytes
 
 
@@ -62,3 +64,16 @@ class StorageInfoOut(BaseModel):
 
 def _sum(kinds: list[Any], prefix: str) -> StoredAmountOut:
     return StoredAmountOut(files=sum(k[f"{prefix}files"] for k in kinds), bytes=sum(k[f"{prefix}bytes"] for k in kinds))
+
+
+class GlanceOut(BaseModel):
+    """The account at ledger entry `position`, and the ten newest uploads."""
+
+    position: int
+    quota: QuotaOut
+    recent_uploads: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, account: Any) -> Self:
+        state = State(account["limit_bytes"], account["used"], account["reserved"])
+        return cls(position=account["seq"], quota=QuotaOut.of(state), recent_uploads=account["recent"])

@@ -22,6 +22,19 @@ _OVERVIEW = """
 """
 
 
+# As one: the newest of the files is not newer than the entry. Rows of an index, whatever is stored.
+_GLANCE = """
+    SELECT seq, used, reserved, limit_bytes, (SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]') FROM (
+        SELECT id AS file_id, name AS file_name, size AS file_size, content_type, file_type, category, uploaded_by,
+            created_at AS uploaded_at
+        FROM stored_file AS f
+        WHERE f.tenant_id = $1 AND version_of IS NULL AND trashed_at IS NULL AND state <> 'scanning'
+        ORDER BY created_at DESC, id DESC LIMIT 10
+    ) AS f) AS recent
+    FROM tenant_storage WHERE tenant_id = $1
+"""
+
+
 class OverviewService:
     def __init__(self, database: Database, accounts: AccountService) -> None:
         self._database = database
@@ -32,3 +45,9 @@ class OverviewService:
         await self._accounts.state(tenant)  # whoever never stored anything has no account yet
         async with self._database.transaction(tenant) as connection:
             return await connection.fetchrow(_OVERVIEW, tenant)
+
+    async def glance(self, tenant: UUID) -> Any:
+        """The account and the newest uploads, without a sum. Raises EntitlementsUnknown."""
+        await self._accounts.state(tenant)
+        async with self._database.transaction(tenant) as connection:
+            return await connection.fetchrow(_GLANCE, tenant)
