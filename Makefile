@@ -5,6 +5,7 @@ PORT ?= 8080
 BROKER ?= auto
 N ?= 300
 UPLOADS ?= 100000
+EVENTS ?= 20000000
 WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
@@ -43,8 +44,8 @@ parts: $(READY) ## Fetch the real programs the tests run against (the tests do i
 bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks
 
-faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export
-	@FAULTS=$(N) UPLOADS=$(UPLOADS) $(VENV)/bin/pytest -q -m faults --timeout=7200
+faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export; count EVENTS
+	@FAULTS=$(N) UPLOADS=$(UPLOADS) EVENTS=$(EVENTS) $(VENV)/bin/pytest -q -m faults --timeout=7200
 
 lock: ## Resolve requirements.lock anew (hashes, no addresses)
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip -q install pip-tools
