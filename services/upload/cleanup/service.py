@@ -9,12 +9,11 @@ from uuid import UUID
 
 from services.upload.cleanup import repository
 from services.upload.cleanup.rules import ORDER, Kind
-from services.upload.jobs.lock import locked
 from services.upload.quota.changes import Change
 from services.upload.quota.rules import Delete, Release
 from services.upload.quota.service import AccountService
 from shared import faults
-from shared.db import Database
+from shared.db import Database, turn
 from shared.errors import DomainError
 from shared.ids import new_id
 
@@ -53,8 +52,8 @@ class CleanupService:
 
         Raises DomainError 404 `cleanup_not_found`, 409 `cleanup_running`.
         """
-        async with locked(self._database, f"cleanup {tenant}") as free:
-            if not free:
+        async with turn(self._database, f"cleanup {tenant}") as mine:
+            if mine is None:
                 raise DomainError("cleanup_running", 409, "A clean-up is under way; try again when it has ended.")
             plan = await self.get(tenant, cleanup)
             if plan["ended_at"] is not None:

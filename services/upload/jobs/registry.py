@@ -10,9 +10,8 @@ from typing import Any
 from prometheus_client import Counter, Gauge
 
 from services.upload.jobs.history import History
-from services.upload.jobs.lock import locked
 from shared import worker
-from shared.db import Database
+from shared.db import Database, turn
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -65,8 +64,8 @@ class Registry:
 
     async def run_alone(self, name: str, work: Callable[[], Awaitable[Result]]) -> Result:
         """Under the lock and in the history, as `run`, also for what is not run by itself."""
-        async with locked(self._database, name) as free:
-            if not free:
+        async with turn(self._database, f"job {name}") as mine:
+            if mine is None:
                 raise JobBusy(name)
             run = new_id()
             await self.history.begin(run, name)
@@ -80,8 +79,8 @@ class Registry:
 
     async def _turn(self, job: Job) -> None:
         """A turn that found nothing to do leaves no row: some come every second."""
-        async with locked(self._database, job.name) as free:
-            if not free:
+        async with turn(self._database, f"job {job.name}") as mine:
+            if mine is None:
                 return
             begun = time.monotonic()
             try:

@@ -8,9 +8,8 @@ import sys
 import pytest
 
 from services.upload.jobs.history import KEPT
-from services.upload.jobs.lock import locked
 from services.upload.jobs.registry import Job, JobBusy, JobUnknown, Registry
-from shared.db import Database
+from shared.db import Database, turn
 from shared.db.migrate import ROOT
 from tests.fixtures.postgres import PostgresServer, query
 from tests.services.upload.conftest import Billing, Upload
@@ -78,8 +77,8 @@ async def test_by_name(pg: PostgresServer) -> None:
         assert (await registry.history.last())["idle"]["result"] == {}  # asked for: it is noted all the same
         with pytest.raises(JobUnknown):
             await registry.run("nothing")
-        async with locked(other, "idle") as free:
-            assert free
+        async with turn(other, "job idle") as mine:
+            assert mine is not None
             with pytest.raises(JobBusy):
                 await registry.run("idle")
 
