@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 from prometheus_client import Counter
 
-from services.upload.jobs.lock import locked
 from services.upload.ledger.chain import ChainBroken, verify
 from services.upload.ledger.fold import fold
 from services.upload.quota import adjusting
@@ -22,7 +21,7 @@ from services.upload.reconciliation.rules import Amount, Difference, Kind
 from services.upload.reconciliation.schemas import ReconciliationOut
 from shared import faults
 from shared.clock import Clock
-from shared.db import Database
+from shared.db import Database, turn
 from shared.errors import DomainError
 from shared.ids import new_id
 
@@ -51,8 +50,8 @@ class Reconciler:
         """Everything from the first entry on, with what lies in the store. Raises DomainError 404 `account_not_found`,
         ReconciliationRunning.
         """
-        async with locked(self._database, f"reconciliation {tenant}") as free:
-            if not free:
+        async with turn(self._database, f"reconciliation {tenant}") as mine:
+            if mine is None:
                 raise ReconciliationRunning
             report = await self._look_whole(tenant)
             await self._end(report, repair=repair)
@@ -60,8 +59,8 @@ class Reconciler:
 
     async def glance(self, tenant: UUID, *, whole: bool) -> Report | None:
         """By what the tables tell, from the last checkpoint on. None when somebody is at it, or there is no account."""
-        async with locked(self._database, f"reconciliation {tenant}") as free:
-            if not free:
+        async with turn(self._database, f"reconciliation {tenant}") as mine:
+            if mine is None:
                 return None
             async with self._database.snapshot(tenant) as connection:
                 seen, differences = await self._look(connection, tenant, whole=whole)
