@@ -31,7 +31,7 @@ _SUM = "SELECT kind, sum(bytes), count(*) FROM event WHERE tenant_id = $1 GROUP 
 _COUNTED = """
     INSERT INTO tenant_usage (tenant_id, position, bytes, files, limit_bytes, plan, entitlements_version, limits,
         updated_at, last_reset)
-    VALUES ($1, $2, $2 * 1000, $2, 1000000000000, 'pro', 1, '{}', $3, $3)
+    VALUES ($1, $2::bigint, $2::bigint * 1000, $2::bigint, 1000000000000, 'pro', 1, '{}', $3, $3)
 """
 _KINDS = """
     INSERT INTO usage_breakdown SELECT $1, 'image', 'k' || n, $2::bigint / 20, $2::bigint * 50, now()
