@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from services.upload.blobs.local import LocalStore
 from services.upload.blobs.locations import Locations
@@ -14,30 +14,12 @@ from services.upload.quota.writer import AccountWriter
 from services.upload.reconciliation.rules import Amount, Look, adjustments
 from services.usage.counters.rules import State, fold
 from shared.db import Database
-from shared.events import decode
-from shared.kafka import Record
+from tests.contracts.tenants import records_of
 from tests.fixtures.postgres import PostgresServer, query
 from tests.shared.kafka.samples import stored
 
 _CREATE = "INSERT INTO tenant_storage (tenant_id, plan, entitlements_version) VALUES ($1, 'p', 1)"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-async def records(dsn: str, tenant: UUID) -> list[Record]:
-    rows = await query(dsn, "SELECT * FROM storage_transaction WHERE tenant_id = $1 ORDER BY seq", tenant)
-    return [
-        Record(
-            "files.v1",
-            tenant,
-            row["seq"],
-            row["type"],
-            row["body"].encode(),
-            {"ce_time": row["occurred_at"].isoformat().encode()},
-            None,
-            event=decode(row["type"], row["body"]),
-        )
-        for row in rows
-    ]
 
 
 async def test_adjustments_between_other_entries(pg: PostgresServer, tmp_path: Path) -> None:
@@ -58,7 +40,7 @@ async def test_adjustments_between_other_entries(pg: PostgresServer, tmp_path: P
         more = stored(tenant, 5)
         await writer.submit(tenant, Change(Settle(more.file_id, 5), file=more))
         await writer.submit(tenant, Change(Delete(more.file_id, 0)))
-        written = await records(dsn.superuser, tenant)
+        written = await records_of(dsn.superuser, tenant)
         assert [record.type for record in written] == [
             *["file.stored"] * 2,
             *["storage.adjusted"] * 3,

@@ -6,7 +6,7 @@ from uuid import UUID
 # One statement is one snapshot. Readings of days: those of the window, and the newest before it.
 _FIND = """
     SELECT u.position, u.bytes, u.limit_bytes, u.entitlements_version > 0 AS known, u.day, u.measured_at,
-           (to_jsonb(u) -> 'limits' ->> 'traffic_bytes_month')::bigint AS traffic_limit,
+           (u.limits ->> 'traffic_bytes_month')::bigint AS traffic_limit,
            (SELECT coalesce(jsonb_object_agg(s.at, s.bytes), '{}') FROM storage_day AS s
             WHERE s.tenant_id = $1 AND s.at >=
                 coalesce((SELECT max(b.at) FROM storage_day AS b WHERE b.tenant_id = $1 AND b.at < $2), $2)) AS stored,

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,21 @@ async def serving(app: FastAPI, settings: Settings) -> AsyncIterator[uvicorn.Ser
     yield server
     server.should_exit = True
     await task
+
+
+def beside(service: Upload, billing: "Billing") -> dict[str, str]:
+    """The environment of another process of the service, with the worker's role."""
+    return {
+        **os.environ,
+        "MODE": "local",
+        "DATABASE_URL": service.dsn.worker,
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "INTERNAL_SECRET": "s" * 40,
+        "BASE_URL": "http://127.0.0.1:1",
+        "BILLING_URL": billing.url,
+        "LOCAL_STORAGE_PATH": str(service.root),
+        "SIGNING_SECRET": "k" * 40,
+    }
 
 
 def settings_for(dsn: str, root: Path, billing: str, **changes: Any) -> Settings:

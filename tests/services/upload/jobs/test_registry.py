@@ -1,7 +1,6 @@
 """Jobs by name: one run at a time wherever it runs, no lock left by the dead, a bounded history."""
 
 import asyncio
-import os
 import signal
 import sys
 
@@ -12,7 +11,7 @@ from services.upload.jobs.registry import Job, JobBusy, JobUnknown, Registry
 from shared.db import Database, turn
 from shared.db.migrate import ROOT
 from tests.fixtures.postgres import PostgresServer, query
-from tests.services.upload.conftest import Billing, Upload
+from tests.services.upload.conftest import Billing, Upload, beside
 
 
 async def test_one_at_a_time_in_two_workers(pg: PostgresServer) -> None:
@@ -84,17 +83,7 @@ async def test_by_name(pg: PostgresServer) -> None:
 
 
 async def test_a_dead_process_leaves_no_lock_and_is_said_to_have_died(service: Upload, billing: Billing) -> None:
-    environment = {
-        **os.environ,
-        "MODE": "local",
-        "DATABASE_URL": service.dsn.worker,
-        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
-        "INTERNAL_SECRET": "s" * 40,
-        "BASE_URL": "http://127.0.0.1:1",
-        "BILLING_URL": billing.url,
-        "LOCAL_STORAGE_PATH": str(service.root),
-        "SIGNING_SECRET": "k" * 40,
-    }
+    environment = beside(service, billing)
     script = (
         "import asyncio, os, signal\n"
         "from services.upload.jobs.registry import Job, Registry\n"

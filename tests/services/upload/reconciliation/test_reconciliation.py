@@ -23,7 +23,7 @@ from shared.db import Database
 from shared.db.migrate import ROOT
 from shared.security import Principal, sign
 from tests.fixtures.postgres import query
-from tests.services.upload.conftest import SECRET, Billing, Customer, Upload, settings_for
+from tests.services.upload.conftest import SECRET, Billing, Customer, Upload, beside, settings_for
 from tests.services.upload.ledger.test_download import checked, fetched, internal, proof_of, worked
 
 ADMIN: dict[str, Any] = {"kind": "user", "user_id": uuid4(), "is_admin": True}
@@ -401,19 +401,7 @@ async def test_killed_before_the_commit_nothing_is_half_done(service: Upload, bi
 
 async def job(service: Upload, billing: Billing, **more: str) -> tuple[int, Any]:
     """The command, in a process of its own, which repairs."""
-    environment = {
-        **os.environ,
-        "MODE": "local",
-        "DATABASE_URL": service.dsn.worker,
-        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
-        "INTERNAL_SECRET": "s" * 40,
-        "BASE_URL": "http://127.0.0.1:1",
-        "BILLING_URL": billing.url,
-        "LOCAL_STORAGE_PATH": str(service.root),
-        "SIGNING_SECRET": "k" * 40,
-        "RECONCILIATION_REPAIR": "true",
-        **more,
-    }
+    environment = beside(service, billing) | {"RECONCILIATION_REPAIR": "true"} | more
     words = ("-m", "services.upload.jobs", "run", "reconciliation")
     ran = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=ROOT, env=environment, stdout=-1)
     out, _ = await ran.communicate()
