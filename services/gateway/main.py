@@ -27,7 +27,6 @@ from services.gateway.pages.forms import router as forms_router
 from services.gateway.pages.problems import install as install_problem_pages
 from services.gateway.pages.views import router as views_router
 from services.gateway.proxy.forward import Deadlines, Forwarder
-from services.gateway.proxy.lingering import LingeringClose
 from services.gateway.proxy.pool import Pool
 from services.gateway.proxy.splice import Splicer
 from services.gateway.sessions.routes import router as auth_router
@@ -113,7 +112,7 @@ def create(settings: Settings) -> ASGIApp:
         trusted_proxies=settings.trusted_proxies,
         client_seconds=settings.client_seconds,
     )
-    return LingeringClose(Cors(door, settings.origins))
+    return Cors(door, settings.origins)
 
 
 def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Pool]) -> FastAPI:

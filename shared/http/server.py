@@ -18,6 +18,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.http.large import DRAIN, LARGE, LEAST, READY, LargeBody, Take
+from shared.http.lingering import LingeringClose
 from shared.http.outlet import OUTLET
 from shared.settings import ServiceSettings
 
@@ -232,7 +233,7 @@ class Server(uvicorn.Server):
 
 def server_for(app: Any, settings: ServiceSettings) -> Server:
     config = uvicorn.Config(
-        app,
+        LingeringClose(app),
         host=settings.host,
         port=settings.port,
         http=DeadlineProtocol,

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.main import create
 from services.gateway.settings import Settings
+from shared.http.lingering import LingeringClose
 from shared.http.server import DeadlineProtocol
 from shared.security import Principal, verify
 from tests.fixtures.postgres import ServiceDatabase
@@ -50,7 +51,7 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app,
+        LingeringClose(app),
         http=DeadlineProtocol,
         ws="none",
         lifespan="on",

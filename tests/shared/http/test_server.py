@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 
 from shared.http import create_app
 from shared.http.server import MAX_HEAD, server_for
@@ -51,6 +53,11 @@ router = APIRouter()
 @router.post("/length")
 async def length(request: Request) -> dict[str, int]:
     return {"length": len(await request.body())}
+
+
+@router.post("/unwanted")
+async def unwanted() -> JSONResponse:
+    return JSONResponse({"code": "unwanted"}, 403, {"connection": "close"})
 
 
 class Talk:
@@ -275,3 +282,18 @@ async def test_a_port_that_is_taken_ends_the_process_with_an_error(port: int) ->
         _, said = await started.communicate()
     assert started.returncode not in {0, None}
     assert b"address already in use" in said
+
+
+@pytest.mark.parametrize("length", [1_000, 1_000_000])
+async def test_a_refusal_arrives_though_the_body_comes_after_it(port: int, length: int) -> None:
+    """The bytes come while the answer is on its way: no reset may overtake it, and the client reads only then."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"POST /unwanted HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length)
+        await asyncio.sleep(0.2)  # it has been refused by now
+        for _ in range(2):
+            await asyncio.to_thread(client.sendall, bytes(length // 2))
+            await asyncio.sleep(0.2)
+        received = await asyncio.to_thread(client.recv, 65_536)
+        assert received.startswith(b"HTTP/1.1 403 ")
+        assert received.endswith(b'{"code":"unwanted"}')
+        assert await asyncio.to_thread(client.recv, 1) == b""

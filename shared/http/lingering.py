@@ -5,15 +5,16 @@ answer. So: say `Connection: close`, send the whole answer, read on for a moment
 """
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.proxy.headers import EXPECT_ABOVE, MalformedRequest, body_length
-
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 32 * 1024 * 1024
+SKIPPED = 64 * 1024  # bytes of an unwanted body that are cheaper to read than a new connection
+
+_CLOSE = (b"connection", b"close")
 
 
 class LingeringClose:
@@ -23,7 +24,7 @@ class LingeringClose:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _may_leave_body(scope):
+        if scope["type"] != "http" or not _has_body(scope["headers"]):
             await self._app(scope, receive, send)
             return
         talk = _Talk(scope, receive, send)
@@ -34,12 +35,13 @@ class _Talk:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._asked = not any(name == b"expect" for name, _ in scope["headers"])
+        self._waits = any(name == b"expect" for name, _ in scope["headers"])  # for 100 Continue, and has sent nothing
+        self._skipped = not self._waits and _is_small(scope["headers"])  # by the server: the connection can live on
         self._read_all = False
         self._closing = False
 
     async def receive(self) -> Message:
-        self._asked = True  # the server sends 100 Continue now
+        self._waits = False  # the server sends 100 Continue now
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._read_all = True
@@ -47,11 +49,11 @@ class _Talk:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self._read_all:
-            self._closing = True
-            _say_close(message)
+            self._closing = not self._skipped or _CLOSE in message.get("headers", ())
+            if self._closing:
+                _say_close(message)
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        # A client that waits for 100 Continue has sent nothing: there is nothing to read away.
-        if last and self._closing and self._asked and not self._read_all:
+        if last and self._closing and not self._waits and not self._read_all:
             await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -69,13 +71,16 @@ class _Talk:
 
 def _say_close(message: MutableMapping[str, Any]) -> None:
     headers = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"connection"]
-    message["headers"] = [*headers, (b"connection", b"close")]
+    message["headers"] = [*headers, _CLOSE]
 
 
-def _may_leave_body(scope: Scope) -> bool:
-    """A small body that nobody reads is skipped by the server itself, and the connection lives on."""
-    try:
-        length = body_length(scope["headers"])
-    except MalformedRequest:
-        return True
-    return length is None or length > EXPECT_ABOVE or (length > 0 and any(n == b"expect" for n, _ in scope["headers"]))
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers
+    )
+
+
+def _is_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """It is known how many bytes come, and they are few."""
+    length = dict(headers).get(b"content-length", b"")
+    return length.isdigit() and int(length[:18]) <= SKIPPED
