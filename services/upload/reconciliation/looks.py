@@ -54,8 +54,18 @@ _ALTERED = """
     WHERE tenant_id = $1 AND seq <= $2 AND (
         (file_type, category) IS DISTINCT FROM (b ->> 'file_type', b ->> 'category')
         OR file_size IS DISTINCT FROM coalesce((b ->> 'size')::bigint, 0)
-        OR (type = 'storage.adjusted' AND (delta, delta_files)
-            IS DISTINCT FROM ((b ->> 'delta_bytes')::bigint, (b ->> 'delta_files')::bigint))
+        OR delta IS DISTINCT FROM CASE type
+            WHEN 'file.stored' THEN (b ->> 'size')::bigint
+            WHEN 'file.replaced' THEN (b ->> 'size')::bigint - (b -> 'previous' ->> 'size')::bigint
+            WHEN 'file.deleted' THEN -(b ->> 'size')::bigint
+            WHEN 'storage.adjusted' THEN (b ->> 'delta_bytes')::bigint
+            ELSE 0 END
+        OR delta_files IS DISTINCT FROM (b ->> 'delta_files')::bigint
+        OR (owner, project_id) IS DISTINCT FROM ((b ->> 'uploaded_by')::uuid, (b ->> 'project_id')::uuid)
+        OR (previous_owner, previous_project_id) IS DISTINCT FROM
+            ((b -> 'previous' ->> 'uploaded_by')::uuid, (b -> 'previous' ->> 'project_id')::uuid)
+        OR (is_version, was_trashed) IS DISTINCT FROM
+            (b ->> 'version_of' IS NOT NULL, coalesce((b ->> 'trashed')::boolean, false))
         OR (previous_size, previous_file_type, previous_category) IS DISTINCT FROM
             ((b -> 'previous' ->> 'size')::bigint, b -> 'previous' ->> 'file_type', b -> 'previous' ->> 'category')
         OR action <> CASE type WHEN 'file.stored' THEN 'upload' WHEN 'file.replaced' THEN 'replace'

@@ -11,14 +11,17 @@ _FIND = """
             WHERE s.tenant_id = $1 AND s.at >=
                 coalesce((SELECT max(b.at) FROM storage_day AS b WHERE b.tenant_id = $1 AND b.at < $2), $2)) AS stored,
            (SELECT coalesce(jsonb_object_agg(t.at, t.bytes_in + t.bytes_out), '{}') FROM traffic_day AS t
-            WHERE t.tenant_id = $1 AND t.at >= $3 AND t.at < $4) AS moved
+            WHERE t.tenant_id = $1 AND t.at >= $3 AND t.at < $4) AS moved,
+           (SELECT min(t.at) FROM traffic_day AS t WHERE t.tenant_id = $1) AS first_moved
     FROM tenant_usage AS u WHERE u.tenant_id = $1
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Of one tenant at one moment, in bytes: `stored` at the end of days with changes, `moved` on days of a month."""
+    """Of one tenant at one moment, in bytes: `stored` at the end of days with changes, `moved` on days of a month.
+    `first_moved`: the first day that had any traffic, as far back as days are kept.
+    """
 
     position: int
     known: bool
@@ -28,6 +31,7 @@ class Days:
     measured_at: datetime | None
     stored: dict[date, int]
     moved: dict[date, int]
+    first_moved: date | None
 
 
 async def find_days(connection: Any, tenant: UUID, window: date, month: date, reset: date) -> Days | None:
@@ -46,6 +50,7 @@ async def find_days(connection: Any, tenant: UUID, window: date, month: date, re
         row["measured_at"],
         stored,
         moved,
+        row["first_moved"],
     )
 
 

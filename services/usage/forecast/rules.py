@@ -63,11 +63,15 @@ def forecast_storage(ends: Mapping[date, int], filling: Filling) -> Forecast:
     return Forecast("not_enough_data") if len(points) <= STORAGE_DAYS else _extend(trend(points), filling)
 
 
-def forecast_traffic(days: Mapping[date, int], filling: Filling, reset: date) -> Forecast:
-    """`days`: what was moved on days of the running month, today's so far among them; on `reset` it begins anew."""
+def forecast_traffic(days: Mapping[date, int], filling: Filling, first: date | None, reset: date) -> Forecast:
+    """`days`: what was moved on days of the running month, today's so far among them; on `reset` it begins anew.
+
+    `first`: the first day that ever had any. A day without traffic tells something only after that.
+    """
     if early := _early(filling):
         return early
-    begin, today = filling.today.replace(day=1).toordinal(), filling.today.toordinal()
+    today = filling.today.toordinal()
+    begin = max(filling.today.replace(day=1), first or filling.today).toordinal()
     if today - begin < TRAFFIC_DAYS:
         return Forecast("not_enough_data")
     sums = accumulate((days.get(date.fromordinal(day), 0) for day in range(begin, today)), initial=0)

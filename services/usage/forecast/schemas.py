@@ -9,7 +9,8 @@ from services.usage.forecast.rules import Filling, Forecast, Status
 class ForecastOut(BaseModel):
     """Bytes. `status`: `will_fill` on `day`, by the trend's interval between `earliest` and `latest` (null: perhaps
     never); `will_last`, of traffic, until `reset_at`, though `earliest` says when it might not; `not_growing`; `full`
-    already; `unlimited`; `not_enough_data`: 7 whole days are needed for storage, 3 of the month for traffic.
+    already; `unlimited`; `not_enough_data`: 7 whole days are needed for storage, for traffic 3 of the month
+    since there has been any.
     """
 
     status: Status

@@ -40,10 +40,11 @@ class ForecastService:
             raise EntitlementsUnknown
         storage = Filling(found.used, found.limit, now, zone)
         traffic = Filling(sum(found.moved.values()), found.traffic_limit, now, zone)
+        lasts = forecast_traffic(found.moved, traffic, found.first_moved, following)
         return ForecastsOut(
             timezone=zone.key,
             as_of=now,
             position=found.position,
             storage=ForecastOut.of(storage, forecast_storage(found.stored, storage), None),
-            traffic=ForecastOut.of(traffic, forecast_traffic(found.moved, traffic, following), reset.astimezone(zone)),
+            traffic=ForecastOut.of(traffic, lasts, reset.astimezone(zone)),
         )

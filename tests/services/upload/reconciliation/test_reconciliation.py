@@ -281,6 +281,22 @@ async def test_nothing_is_built_on_a_ledger_that_was_altered(service: Upload) ->
     }
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("delta = delta + 1", "owner = gen_random_uuid()", "project_id = gen_random_uuid()"),
+        *("previous_owner = gen_random_uuid()", "previous_project_id = gen_random_uuid()"),
+        *("is_version = NOT is_version", "was_trashed = NOT was_trashed"),
+    ],
+)
+async def test_no_column_says_other_than_the_body(service: Upload, change: str) -> None:
+    ada = await worked(service)
+    await by_hand(service, f"UPDATE storage_transaction SET {change} WHERE seq = 4 AND tenant_id = '{ada.tenant}'")
+    body = await reconciled(ada, repair=True)
+    assert [d["seq"] for d in body["differences"] if d["side"] == "columns"] == [4]
+    assert body["repaired"] == []
+
+
 async def test_a_checkpoint_that_drifts_is_found_and_repairs_nothing(service: Upload, upkeep: Upkeep) -> None:
     ada = await worked(service)
     await upkeep.jobs.run("reconciliation")

@@ -13,6 +13,7 @@ from services.usage.forecast.trend import Trend, trend
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 TODAY = NOON.date()
 RESET = date(2026, 4, 1)
+LONG_AGO = date(2025, 1, 1)
 FAR = 10**9
 
 
@@ -82,8 +83,8 @@ def test_unlimited_and_full_come_first() -> None:
     assert forecast_storage({}, filling(10, None)) == Forecast("unlimited")
     assert forecast_storage({}, filling(10, 10)) == Forecast("full")
     assert forecast_storage({}, filling(0, 0)) == Forecast("full")
-    assert forecast_traffic({}, filling(10, None), RESET) == Forecast("unlimited")
-    assert forecast_traffic({}, filling(11, 10), RESET) == Forecast("full")
+    assert forecast_traffic({}, filling(10, None), LONG_AGO, RESET) == Forecast("unlimited")
+    assert forecast_traffic({}, filling(11, 10), LONG_AGO, RESET) == Forecast("full")
 
 
 def moved(values: Sequence[int]) -> dict[date, int]:
@@ -92,24 +93,35 @@ def moved(values: Sequence[int]) -> dict[date, int]:
 
 
 def test_a_month_s_traffic_that_runs_out() -> None:
-    found = forecast_traffic(moved([100] * 19 + [50]), filling(1950, 2450), RESET)
+    found = forecast_traffic(moved([100] * 19 + [50]), filling(1950, 2450), LONG_AGO, RESET)
     assert (found.status, found.day) == ("will_fill", date(2026, 3, 25))
 
 
 def test_a_month_s_traffic_that_lasts() -> None:
-    found = forecast_traffic(moved([100] * 19 + [50]), filling(1950, 4000), RESET)
+    found = forecast_traffic(moved([100] * 19 + [50]), filling(1950, 4000), LONG_AGO, RESET)
     assert (found.status, found.day, found.earliest, found.latest) == ("will_last", None, None, None)
     assert found.per_day == pytest.approx(100)
     bursts = [0, 400] * 9 + [0, 50]
-    assert forecast_traffic(moved(bursts), filling(sum(bursts), 6_500), RESET).status == "will_last"
-    assert forecast_traffic(moved([0] * 19), filling(0, 10), RESET).status == "will_last"
+    assert forecast_traffic(moved(bursts), filling(sum(bursts), 6_500), LONG_AGO, RESET).status == "will_last"
+    assert forecast_traffic(moved([0] * 19), filling(0, 10), LONG_AGO, RESET).status == "will_last"
 
 
 def test_three_days_of_the_month_are_needed() -> None:
     fourth = datetime(2026, 3, 4, 1, tzinfo=UTC)
-    assert forecast_traffic(moved([10] * 3), filling(30, 40, fourth), RESET).status == "will_fill"
+    assert forecast_traffic(moved([10] * 3), filling(30, 40, fourth), LONG_AGO, RESET).status == "will_fill"
     third = fourth - timedelta(days=1)
-    assert forecast_traffic(moved([10] * 3), filling(30, 40, third), RESET).status == "not_enough_data"
+    assert forecast_traffic(moved([10] * 3), filling(30, 40, third), LONG_AGO, RESET).status == "not_enough_data"
+
+
+def test_days_before_the_first_traffic_tell_nothing() -> None:
+    """A tenant of yesterday does not last because it did not exist in the weeks before."""
+    young = {TODAY - timedelta(days=1): 900, TODAY: 100}
+    first = min(young)
+    assert forecast_traffic(young, filling(1_000, 5_000), first, RESET).status == "not_enough_data"
+    assert forecast_traffic({}, filling(0, 5_000), None, RESET).status == "not_enough_data"
+    days = {TODAY - timedelta(days=n): 900 for n in range(1, 5)}
+    found = forecast_traffic(days, filling(3_600, 7_200), min(days), RESET)
+    assert (found.status, found.per_day) == ("will_fill", pytest.approx(900, rel=0.3))
 
 
 def test_days_are_the_tenant_s() -> None:
@@ -117,7 +129,7 @@ def test_days_are_the_tenant_s() -> None:
     late = datetime(2026, 3, 31, 20, tzinfo=UTC)
     there = Filling(30, 40, late, ZoneInfo("Pacific/Auckland"))
     assert there.today == date(2026, 4, 1)
-    assert forecast_traffic(moved([10] * 31), there, date(2026, 5, 1)).status == "not_enough_data"
+    assert forecast_traffic(moved([10] * 31), there, LONG_AGO, date(2026, 5, 1)).status == "not_enough_data"
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=40), st.integers(-50, 50), st.integers(-9, 9))
