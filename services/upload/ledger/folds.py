@@ -14,33 +14,24 @@ Position = Annotated[int, Field(ge=0, lt=2**63)]
 PATIENCE = 3600.0  # seconds for a walk over everything
 CHUNKS = 16  # of the answer, waiting for whoever reads it
 
-# A replacement and a move take away from one place what they put into another: two rows of the answer. Sums that few
-# entries have a part in look at no others.
+# A replacement and a move take away from one place what they put into another: the few of them are gone through once
+# more, by an index of their own, because every column to group by costs the many others.
 _FOLD = """
-    WITH part AS MATERIALIZED (
-        SELECT t.tenant_id, max(t.seq) AS seq, file_type, category, project_id, owner,
-            previous_file_type, previous_category, previous_project_id, previous_owner,
-            sum(delta) + coalesce(sum(previous_size), 0) AS bytes,
-            count(*) - count(*) FILTER (WHERE action IN ('trash', 'restore', 'adjust'))
-                - 2 * count(*) FILTER (WHERE action = 'delete') + coalesce(sum(delta_files), 0) AS files,
-            coalesce(sum(CASE action WHEN 'trash' THEN file_size ELSE -file_size END) FILTER (WHERE {trash}), 0)
-                AS trashed_bytes,
-            coalesce(sum(CASE action WHEN 'trash' THEN 1 ELSE -1 END) FILTER (WHERE {trash}), 0) AS trashed_files,
-            coalesce(sum(CASE action WHEN 'upload' THEN file_size ELSE -file_size END) FILTER (WHERE {version}), 0)
-                AS version_bytes,
-            coalesce(sum(CASE action WHEN 'upload' THEN 1 ELSE -1 END) FILTER (WHERE {version}), 0) AS version_files,
-            sum(previous_size) AS previous_bytes, count(previous_size) AS previous_files
-        FROM {source}
-        GROUP BY t.tenant_id, file_type, category, project_id, owner,
-            previous_file_type, previous_category, previous_project_id, previous_owner
-    )
-    SELECT tenant_id, seq, file_type, category, project_id, owner, bytes, files,
-        trashed_bytes, trashed_files, version_bytes, version_files
-    FROM part
+    SELECT t.tenant_id, max(t.seq), file_type, category, project_id, owner,
+        sum(delta) + coalesce(sum(previous_size), 0),
+        count(*) - count(*) FILTER (WHERE action IN ('trash', 'restore', 'adjust'))
+            - 2 * count(*) FILTER (WHERE action = 'delete') + coalesce(sum(delta_files), 0),
+        coalesce(sum(CASE action WHEN 'trash' THEN file_size ELSE -file_size END) FILTER (WHERE {trash}), 0),
+        coalesce(sum(CASE action WHEN 'trash' THEN 1 ELSE -1 END) FILTER (WHERE {trash}), 0),
+        coalesce(sum(CASE action WHEN 'upload' THEN file_size ELSE -file_size END) FILTER (WHERE {version}), 0),
+        coalesce(sum(CASE action WHEN 'upload' THEN 1 ELSE -1 END) FILTER (WHERE {version}), 0)
+    FROM {source}
+    GROUP BY t.tenant_id, file_type, category, project_id, owner
     UNION ALL
-    SELECT tenant_id, seq, previous_file_type, previous_category, previous_project_id, previous_owner,
-        -previous_bytes, -previous_files, 0, 0, 0, 0
-    FROM part WHERE previous_files > 0
+    SELECT t.tenant_id, max(t.seq), previous_file_type, previous_category, previous_project_id, previous_owner,
+        -sum(previous_size), -count(*), 0, 0, 0, 0
+    FROM {source} WHERE previous_size IS NOT NULL
+    GROUP BY t.tenant_id, previous_file_type, previous_category, previous_project_id, previous_owner
 """
 _PARTS = {
     "trash": "was_trashed OR action IN ('trash', 'restore')",
