@@ -20,7 +20,7 @@ from uuid import UUID
 from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained, write_all
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable
-from services.upload.blobs.taking import Takers
+from services.upload.blobs.taking import Takers, can_splice
 from services.upload.blobs.together import Together, sync_folder
 from shared.http import Arrived
 
@@ -46,6 +46,7 @@ class LocalStore:
         self.takers = Takers()
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.splices = can_splice(self._staging)
 
     @property
     def buffer(self) -> int:
@@ -210,6 +211,7 @@ class LocalWriter:
         self._unsynced = False  # the staged file's name is not on the disk yet
         self._size = resumes or 0
         self._sent = self._size  # bytes the disk was told to begin with
+        self._counted = self._size  # bytes hashed, while they are read back
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._writing: asyncio.Future[Any] | None = None
@@ -229,7 +231,12 @@ class LocalWriter:
         chunks = await self._drained()
         if chunks:
             await self._store.run(lambda: self._put(chunks))
-        self._writing = taking = self._store.takers.start(arrived, most, self._append, self._count)
+        takers = self._store.takers
+        if self._store.splices:
+            self._counted = self._size
+            self._writing = taking = takers.splice(arrived, most, self._land, self._count_up_to)
+        else:
+            self._writing = taking = takers.start(arrived, most, self._append, self._count)
         taken = await self._written(taking)
         self._writing = None
         return taken
@@ -300,24 +307,46 @@ class LocalWriter:
         if self._digest is not None:
             self._digest.update(chunks)
 
+    def _count_up_to(self, end: int, buffer: memoryview) -> None:
+        while self._digest is not None and self._counted < end:
+            assert self._file is not None  # noqa: S101 - it was written to
+            size = os.preadv(self._file, [buffer[: end - self._counted]], self._counted)
+            if not size:
+                raise OSError(errno.EIO, "the staged file is shorter than what was written")
+            self._digest.update([buffer[:size]])
+            self._counted += size
+
     def _append(self, chunks: Sequence[Buffer]) -> None:
-        if self._size - self._sent >= AHEAD and self._file is not None:
-            # Sets the disk to work on what has come while the rest still comes; the final fsync then waits for little.
-            os.posix_fadvise(self._file, self._sent, self._size - self._sent, os.POSIX_FADV_DONTNEED)
-            self._sent = self._size
+        write_all(self._ready(), chunks, self._size)
+        self._size += sum(map(len, chunks))
+
+    def _land(self, pipe: int, size: int) -> int:
+        file = self._ready()
+        while size:
+            moved = os.splice(pipe, file, size, offset_dst=self._size)
+            self._size += moved
+            size -= moved
+        return self._size
+
+    def _ready(self) -> int:
+        """The open file. Sets the disk to work on what has come while the rest still comes; the final fsync then waits
+        for little.
+        """
         if self._file is None:
             self._file = self._open()
-        write_all(self._file, chunks, self._size)
-        self._size += sum(map(len, chunks))
+        if self._size - self._sent >= AHEAD:
+            os.posix_fadvise(self._file, self._sent, self._size - self._sent, os.POSIX_FADV_DONTNEED)
+            self._sent = self._size
+        return self._file
 
     def _open(self) -> int:
         self._unsynced = self._size == 0
         if not self._resumes:
-            return os.open(self._staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            return os.open(self._staged, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Nothing need be there yet: the first bytes may have been lost with their process.
         create = 0 if self._size else os.O_CREAT
         try:
-            file = os.open(self._staged, os.O_WRONLY | os.O_CLOEXEC | create, 0o600)
+            file = os.open(self._staged, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
         except FileNotFoundError:
             raise OSError(errno.EIO, "the staged file is gone") from None
         try:

@@ -1,11 +1,16 @@
 """Bodies read in threads, straight from their connections: the event loop has no part in them."""
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
+import os
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 
 from services.upload.blobs.digest import Buffer
 from shared.http import Arrived
@@ -13,8 +18,27 @@ from shared.http import Arrived
 THREADS = 6  # that read; each has one that writes and one that hashes
 PIECE = 1024 * 1024  # bytes read and written at once
 PIECES = 4  # in the memory of each thread, on their way from one to the other
+BEHIND = 8  # pieces of a file that may wait to be hashed: they are read back, and should not have left the memory
 
 Work = Callable[[Sequence[Buffer]], None]
+Land = Callable[[int, int], int]  # puts so many bytes of a pipe into a file, and says where the file ends then
+CountUpTo = Callable[[int, memoryview], None]  # what a file holds up to there, read back by way of a buffer
+
+
+def can_splice(folder: Path) -> bool:
+    """Whether files there take bytes from a pipe as they are."""
+    if not hasattr(os, "splice"):
+        return False
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            os.write(writer, b"1")
+            return os.splice(reader, file.fileno(), 1, offset_dst=0) == 1
+    except OSError:
+        return False
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 class Takers:
@@ -29,8 +53,37 @@ class Takers:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._threads, self._take, arrived, most, write, count)
 
+    def splice(self, arrived: Arrived, most: int, land: Land, count: CountUpTo) -> asyncio.Future[int]:
+        """As `start` does, for a file: the bytes go from the connection to it inside the system, without a copy in our
+        memory, and are counted as they are read back.
+        """
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, self._splice, arrived, most, land, count)
+
     def close(self) -> None:
         self._threads.shutdown(wait=False)
+
+    def _splice(self, arrived: Arrived, most: int, land: Land, count: CountUpTo) -> int:
+        own, counting, taken, told = self._mine(), deque[Future[None]](), 0, 0
+        try:
+            while taken < most and (size := arrived.splice(own.pipe[1], min(PIECE, most - taken))):
+                end = land(own.pipe[0], size)
+                taken += size
+                if taken - told >= PIECE or taken == most:
+                    told = taken
+                    counting.append(own.counter.submit(count, end, own.pieces[0]))
+                if len(counting) > BEHIND:
+                    counting.popleft().result()
+            if told < taken:
+                counting.append(own.counter.submit(count, end, own.pieces[0]))
+            for work in counting:
+                work.result()
+        except BaseException:
+            own.renew_pipe()  # what stays in it must never reach another's file
+            raise
+        finally:
+            wait(counting)
+        return taken
 
     def _take(self, arrived: Arrived, most: int, write: Work, count: Work) -> int:
         own, under_way, taken = self._mine(), deque[Future[None]](), 0
@@ -61,6 +114,20 @@ class _Own:
     """What one thread has for itself."""
 
     def __init__(self) -> None:
+        self.pipe = _pipe()
         self.pieces = [memoryview(bytearray(PIECE)) for _ in range(PIECES)]
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="write")
         self.counter = ThreadPoolExecutor(1, thread_name_prefix="hash")
+
+    def renew_pipe(self) -> None:
+        before, self.pipe = self.pipe, _pipe()
+        for end in before:
+            os.close(end)
+
+
+def _pipe() -> tuple[int, int]:
+    """Its ends for reading and for writing, with room for a piece."""
+    pair = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # more than the system allows an ordinary user
+        fcntl.fcntl(pair[1], fcntl.F_SETPIPE_SZ, PIECE)
+    return pair
