@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.billing import wiring
-from services.billing.catalogue.loader import DEFAULT, load
+from services.billing.catalogue.loader import DEFAULT
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.main import create
 from services.upload.quota.service import AccountService
@@ -160,12 +159,9 @@ async def test_what_everybody_may_buy(both: Both) -> None:
     assert (await both.billing.initiate(team, plan="elite"))[0] == 201
 
 
-async def test_types_and_trash_are_the_plans(
-    pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_types_and_trash_are_the_plans(pg: PostgresServer, tmp_path: Path) -> None:
     (plans := tmp_path / "plans").mkdir()
-    monkeypatch.setattr(wiring, "load", lambda _family: load(catalogue(plans)))
-    async with opened(pg, tmp_path / "store") as both:
+    async with opened(pg, tmp_path / "store", plan_catalogue=str(catalogue(plans))) as both:
         tenant = uuid4()
         await both.subscribe(tenant, "pro")
         terms = await both.accounts._entitlements.terms(tenant)
