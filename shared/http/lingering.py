@@ -75,7 +75,9 @@ def _say_close(message: MutableMapping[str, Any]) -> None:
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers
+    )
 
 
 def _is_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
