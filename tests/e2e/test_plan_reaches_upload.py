@@ -28,6 +28,11 @@ from tests.services.upload.images.conftest import form, picture
 
 MONTH = date(2026, 3, 1)
 PICTURE = picture(size=(16, 12))
+GB = 1024**3
+STORAGE = {  # S0.6, S1.4
+    "tiers": {"basic": 5 * GB, "tier1": 10 * GB, "tier2": 20 * GB, "tier3": 50 * GB, "tier4": 100 * GB},
+    "business": {"starter": 5368709120, "professional": 53687091200, "business": 107374182400, "enterprise": None},
+}
 IMAGES = {"essential": 0, "pro": 50, "elite": None, "intelia": None, "free": 0}  # S2.1
 
 
@@ -135,6 +140,19 @@ async def test_images_of_a_month_are_the_plans(both: Both, plan: str) -> None:
         status, answer = await both.send(tenant)
         code = "IMAGE_QUOTA_EXCEEDED" if limit else "IMAGE_QUOTA_PLAN_NOT_ALLOWED"
         assert (status, answer["code"], answer["quota_info"]) == (403, code, info)
+
+
+@pytest.mark.parametrize(("family", "storage"), STORAGE.items())
+async def test_storage_of_every_family_is_the_plans(
+    pg: PostgresServer, tmp_path: Path, family: str, storage: dict[str, int | None]
+) -> None:
+    async with opened(pg, tmp_path / "store", plan_catalogue=family) as both:
+        for plan, limit in storage.items():
+            tenant = uuid4()
+            await both.subscribe(tenant, plan)
+            await both.deliver(tenant)
+            status, quota = await both.call(tenant, "GET", "/api/storage/quota")
+            assert (status, quota["limit"], quota["available"]) == (200, limit, limit)
 
 
 async def test_what_everybody_may_buy(both: Both) -> None:
