@@ -160,7 +160,7 @@ def test_the_price_that_is_shown(tmp_path: Path) -> None:
         (currency, interval): f"{price.amount} {price.currency} a {price.interval}"
         for currency in (None, "JPY", "USD")
         for interval in (None, "month", "year")
-        if (price := catalogue.price_of(plan, currency, interval)) is not None  # type: ignore[arg-type]
+        if (price := catalogue.price_of(plan, currency, interval)) is not None
     }
     euros = {None: "3.00 EUR a month", "month": "3.00 EUR a month", "year": "30.00 EUR a year"}
     expected = {(currency, interval): text for currency in (None, "USD") for interval, text in euros.items()}
