@@ -30,7 +30,7 @@ _GRANT = """
     WHERE g.version < excluded.version
     RETURNING g.tenant_id, g.isolation, coalesce(old.isolation, 'shared') AS before
 """
-_FOLLOW = "UPDATE tenant SET isolation = $2 WHERE tenant_id = $1 AND deleted_at IS NULL"
+_FOLLOW = "UPDATE tenant SET isolation = $2 WHERE tenant_id = $1"
 _CHOOSE = "UPDATE tenant SET isolation = $2 WHERE tenant_id = $1 AND deleted_at IS NULL RETURNING true"
 
 # As everybody locks: the tenant, then its counters.
