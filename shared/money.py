@@ -29,7 +29,7 @@ _DIGITS = {
     ),
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
 }
-_TEXT = re.compile(r"(-?)(\d{1,15})(?:\.(\d+))?")
+_TEXT = re.compile(r"(-?)([0-9]{1,15})(?:\.([0-9]+))?")  # `\d` would take the digits of every script
 _CODE = re.compile(r"[A-Z]{3}")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Check an archive that was exported; needs no running stack.")
     export.add_argument("action", choices=("verify",))
     export.add_argument("file", help="the ZIP")
+    catalogue = command("catalogue", _catalogue, "Check a family of plans; needs no running stack.")
+    catalogue.add_argument("action", choices=("check",))
+    catalogue.add_argument("family", nargs="?", help="its name, or the path of a folder; all that are shipped without")
+    catalogue.add_argument("--currency", help="the installation's (default: CURRENCY, or EUR)")
     storage = command("storage", _storage, "Adopt files that are there already, or move files to another store.")
     storage.add_argument("action", choices=("import", "migrate"))
     storage.add_argument("words", nargs=argparse.REMAINDER, help="see `stowage storage import --help`")
@@ -227,6 +232,12 @@ def _export(arguments: argparse.Namespace) -> int:
     from services.upload.exports.verify import main as verify
 
     return verify([arguments.file])
+
+
+def _catalogue(arguments: argparse.Namespace) -> int:
+    from services.billing.catalogue.check import main as check
+
+    return check(arguments.family, arguments.currency or os.environ.get("CURRENCY", "EUR"))
 
 
 def _job(arguments: argparse.Namespace) -> int:

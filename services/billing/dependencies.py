@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from services.billing.catalogue.loader import Catalogue
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.service import PaymentService
+from services.billing.plans.service import PlanService
 from services.billing.subscriptions.service import SubscriptionService
 from shared.http import CurrentTenant
 
@@ -19,6 +20,7 @@ class BillingServices:
     subscriptions: SubscriptionService
     payments: PaymentService
     callbacks: CallbackIntake
+    plans: PlanService
 
 
 async def _services(request: Request) -> BillingServices:

@@ -23,6 +23,11 @@ class PlanNotFound(DomainError):
         super().__init__("plan_not_found", 422, f"There is no plan {code!r} to buy.")
 
 
+class PriceNotFound(DomainError):
+    def __init__(self, code: str) -> None:
+        super().__init__("price_not_found", 422, f"Plan {code!r} is not sold in that currency by that interval.")
+
+
 class AlreadyOnPlan(DomainError):
     def __init__(self, code: str) -> None:
         super().__init__("already_on_plan", 409, f"The team is on {code} already.")

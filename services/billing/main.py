@@ -10,11 +10,13 @@ from services.billing.dependencies import BillingServices
 from services.billing.payments import routes as payments
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.plans import routes as plans
+from services.billing.plans.provider import Usage
+from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
-from shared.http import create_app, serve
+from shared.http import ServiceClient, create_app, serve
 from shared.http.idempotency import Idempotency
 from shared.outbox import Wake
 from shared.outbox.routes import outbox_router
@@ -23,6 +25,8 @@ from shared.settings import load
 
 def create(settings: Settings) -> FastAPI:
     core = build_core(settings, settings.service_name)
+    name = settings.service_name
+    usage = Usage(ServiceClient(settings.usage_url, settings.internal_secret, issuer=name, audience="usage"))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -32,6 +36,7 @@ def create(settings: Settings) -> FastAPI:
                 yield
             finally:
                 await core.provider.close()
+                await usage.close()
 
     app = create_app(
         settings,
@@ -48,7 +53,8 @@ def create(settings: Settings) -> FastAPI:
         middleware=[Middleware(Idempotency, database=core.database)],
     )
     intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
-    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake)
+    offers = PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock)
+    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake, offers)
     app.state.base_url = settings.base_url.rstrip("/")
     return app
 

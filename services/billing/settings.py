@@ -12,7 +12,9 @@ class Settings(ServiceSettings):
     secrets: ClassVar[tuple[str, ...]] = ("internal_secret", "payment_api_key", "payment_signing_secrets")
 
     base_url: str
-    plan_catalogue: str = "default"  # the family of plans that is sold: a folder of catalogue/
+    usage_url: str
+    plan_catalogue: str = "default"  # the family of plans that is sold: a folder of catalogue/, or a path to one
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")  # of prices where none is named
     payment_backend_url: str
     payment_api_key: str = Field(min_length=16)
     payment_signing_secrets: str  # newest first, separated by commas, while keys rotate

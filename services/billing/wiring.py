@@ -34,7 +34,7 @@ class Core:
 
 def build_core(settings: Settings, application_name: str) -> Core:
     """Raises CatalogueError."""
-    catalogue, clock = load(find_family(settings.plan_catalogue)), SystemClock()
+    catalogue, clock = load(find_family(settings.plan_catalogue), settings.currency), SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
     provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
     wake = Wake(database)

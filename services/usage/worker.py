@@ -21,7 +21,7 @@ from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
 from services.usage.tenants.erasure import Eraser
-from services.usage.tenants.handlers import TenantHandler
+from services.usage.tenants.handlers import IsolationHandler, TenantHandler
 from services.usage.thresholds.service import ThresholdService
 from services.usage.thresholds.sweep import Sweep
 from services.usage.traffic.service import TrafficService
@@ -52,12 +52,13 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
     slack, retention = settings.threshold_slack, settings.retention
     counters = CounterService(ThresholdService(), clock, slack=slack, retention=retention)
-    changed, outbox = Wake(database, CHANNEL), Wake(database)
+    changed, outbox, tenants = Wake(database, CHANNEL), Wake(database), Wake(database, TENANT)
 
     def dispatch() -> Dispatch:
         return Dispatch(
             [
-                (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, Wake(database, TENANT).set)),
+                (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, tenants.set)),
+                (frozenset({"entitlements.v1"}), IsolationHandler(settings.tenant_isolation, tenants.set)),
                 (
                     frozenset({"files.v1", "entitlements.v1", "traffic.v1"}),
                     UsageHandler(counters, clock, changed=lambda t: changed.set(str(t)), announced=outbox.set),

@@ -44,6 +44,12 @@ def test_a_newer_field_is_no_error(name: str) -> None:
     assert decode(name, json.dumps({**golden, "invented_later": 1})).type == name
 
 
+def test_an_entitlement_sold_later_is_no_error() -> None:
+    golden = json.loads((GOLDEN / "entitlements.changed.json").read_text())
+    golden["entitlements"]["invented_later"] = 1
+    assert decode("entitlements.changed", json.dumps(golden)).type == "entitlements.changed"
+
+
 def test_unknown_type() -> None:
     with pytest.raises(UnknownEventType):
         decode("file.invented", "{}")

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.billing import wiring
-from services.billing.catalogue.loader import DEFAULT, load
+from services.billing.catalogue.loader import DEFAULT
 from services.upload.entitlements.handlers import on_entitlements
 from services.upload.main import create
 from services.upload.quota.service import AccountService
@@ -29,6 +28,11 @@ from tests.services.upload.images.conftest import form, picture
 
 MONTH = date(2026, 3, 1)
 PICTURE = picture(size=(16, 12))
+GB = 1024**3
+STORAGE = {  # S0.6, S1.4
+    "tiers": {"basic": 5 * GB, "tier1": 10 * GB, "tier2": 20 * GB, "tier3": 50 * GB, "tier4": 100 * GB},
+    "business": {"starter": 5368709120, "professional": 53687091200, "business": 107374182400, "enterprise": None},
+}
 IMAGES = {"essential": 0, "pro": 50, "elite": None, "intelia": None, "free": 0}  # S2.1
 
 
@@ -138,6 +142,19 @@ async def test_images_of_a_month_are_the_plans(both: Both, plan: str) -> None:
         assert (status, answer["code"], answer["quota_info"]) == (403, code, info)
 
 
+@pytest.mark.parametrize(("family", "storage"), STORAGE.items())
+async def test_storage_of_every_family_is_the_plans(
+    pg: PostgresServer, tmp_path: Path, family: str, storage: dict[str, int | None]
+) -> None:
+    async with opened(pg, tmp_path / "store", plan_catalogue=family) as both:
+        for plan, limit in storage.items():
+            tenant = uuid4()
+            await both.subscribe(tenant, plan)
+            await both.deliver(tenant)
+            status, quota = await both.call(tenant, "GET", "/api/storage/quota")
+            assert (status, quota["limit"], quota["available"]) == (200, limit, limit)
+
+
 async def test_what_everybody_may_buy(both: Both) -> None:
     """Neither employees' plan nor the old one is listed for those who do not have it, or sold to anybody."""
     team, employee = Team(), Team()
@@ -160,12 +177,9 @@ async def test_what_everybody_may_buy(both: Both) -> None:
     assert (await both.billing.initiate(team, plan="elite"))[0] == 201
 
 
-async def test_types_and_trash_are_the_plans(
-    pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_types_and_trash_are_the_plans(pg: PostgresServer, tmp_path: Path) -> None:
     (plans := tmp_path / "plans").mkdir()
-    monkeypatch.setattr(wiring, "load", lambda _family: load(catalogue(plans)))
-    async with opened(pg, tmp_path / "store") as both:
+    async with opened(pg, tmp_path / "store", plan_catalogue=str(catalogue(plans))) as both:
         tenant = uuid4()
         await both.subscribe(tenant, "pro")
         terms = await both.accounts._entitlements.terms(tenant)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
+from services.billing.catalogue.plan import Interval
 from services.billing.dependencies import Services, Tenant
 from services.billing.errors import BodyIncomplete, BodyTooLarge, ForeignReturnUrl, NotTheManager, TeamNotFound
 from services.billing.payments.callbacks import MAX_BODY
@@ -30,11 +31,15 @@ router = APIRouter(prefix="/api/payments", tags=["payments"])
 
 
 class InitiateIn(BaseModel):
-    """`return_url` is a path or an address of this site, where the payer comes back to."""
+    """`return_url` is a path or an address of this site, where the payer comes back to. Without `currency` it is the
+    installation's, without `interval` by the month where the plan is sold so.
+    """
 
     plan: str = Field(max_length=32)
     method: Literal["mobile_money", "credit_card"]
     return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    interval: Interval | None = None
 
 
 class PaymentOut(BaseModel):
@@ -111,7 +116,9 @@ async def initiate_payment(
         return_url = return_address(request.app.state.base_url, body.return_url)
     except ValueError as error:
         raise ForeignReturnUrl from error
-    payment = await services.payments.initiate(tenant, team_slug, body.plan, body.method, return_url)
+    payment = await services.payments.initiate(
+        tenant, team_slug, body.plan, body.method, return_url, currency=body.currency, interval=body.interval
+    )
     return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
 
 

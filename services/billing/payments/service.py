@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.billing.catalogue.loader import Catalogue, Plan
+from services.billing.catalogue.loader import Catalogue, Interval, Plan, Price
 from services.billing.errors import (
     AlreadyOnPlan,
     NotCancellable,
     PaymentNotFound,
     PaymentOpen,
     PlanNotFound,
+    PriceNotFound,
     ProviderUnavailable,
 )
 from services.billing.payments import repository
@@ -26,7 +27,6 @@ from shared.clock import Clock
 from shared.db import Database
 from shared.events import PaymentMethod
 from shared.ids import new_id
-from shared.money import Money
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,27 @@ class PaymentService:
         self._wake = wake
 
     async def initiate(
-        self, tenant: UUID, team: str, plan_code: str, method: PaymentMethod, return_url: str
+        self,
+        tenant: UUID,
+        team: str,
+        plan_code: str,
+        method: PaymentMethod,
+        return_url: str,
+        *,
+        currency: str | None = None,
+        interval: Interval | None = None,
     ) -> Payment:
-        """Raises PlanNotFound, AlreadyOnPlan, PaymentOpen, ProviderUnavailable. The price is the catalogue's."""
+        """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, PaymentOpen, ProviderUnavailable. The price is the
+        catalogue's; unless told otherwise in the installation's currency and by the month.
+        """
         plan = self._catalogue.find(plan_code)
-        if plan is None or plan.price is None or not plan.public:
+        if plan is None or not plan.prices or not plan.public:
             raise PlanNotFound(plan_code)
+        price = plan.price_in(currency or self._catalogue.currency, interval)
+        if price is None:
+            raise PriceNotFound(plan_code)
         await self._subscriptions.get(tenant)
-        payment = self._draft(tenant, team, plan, plan.price.money, method, return_url)
+        payment = self._draft(tenant, team, plan, price, method, return_url)
         # Committed before the provider hears of it: whatever happens next, we know that we asked.
         async with self._database.transaction(tenant) as connection:
             new = await repository.insert(connection, payment)
@@ -138,7 +151,7 @@ class PaymentService:
 
     async def _check_plan(self, connection: Any, tenant: UUID, plan: Plan) -> None:
         found = await subscriptions.find(connection, tenant)
-        if found is not None and found.plan == plan.code:
+        if found is not None and (found.plan, found.plan_version) == plan.key:
             raise AlreadyOnPlan(plan.code)
 
     async def _already_open(self, payment: Payment | None) -> PaymentOpen | ProviderUnavailable:
@@ -151,9 +164,9 @@ class PaymentService:
         return PaymentOpen(str(payment.id) if payment else None, payment.payment_url if payment else None)
 
     def _draft(
-        self, tenant: UUID, team: str, plan: Plan, money: Money, method: PaymentMethod, return_url: str
+        self, tenant: UUID, team: str, plan: Plan, price: Price, method: PaymentMethod, return_url: str
     ) -> Payment:
-        now = self._clock.now()
+        now, money = self._clock.now(), price.money
         return Payment(
             id=new_id(),
             tenant_id=tenant,
@@ -166,7 +179,7 @@ class PaymentService:
             plan=plan.code,
             plan_version=plan.version,
             return_url=return_url,
-            metadata={"plan": plan.code, "plan_version": str(plan.version)},
+            metadata={"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval},
             payment_url=None,
             qr_code=None,
             transaction_id=None,

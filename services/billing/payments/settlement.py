@@ -1,12 +1,13 @@
 """What a provider says, held against what was asked, and carried out once."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 from prometheus_client import Counter
 
+from services.billing.catalogue.plan import Interval
 from services.billing.payments import repository
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import Claim, Status, Verdict, judge, may_become
@@ -71,7 +72,9 @@ class Settlement:
         )
         if status == "completed":
             plan = await plans.get(connection, payment.plan, payment.plan_version)
-            await self._subscriptions.change(connection, payment.tenant_id, plan)
+            # None is from when a plan had one price.
+            interval = cast("Interval | None", payment.metadata.get("interval"))
+            await self._subscriptions.change(connection, payment.tenant_id, plan, interval)
         event = _EVENTS.get(status)
         if event is None:
             return

@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.billing.catalogue.loader import Catalogue, CatalogueError, Plan
+from services.billing.catalogue.problems import Problem
 
 _KNOWN = "SELECT digest FROM plan WHERE code = $1 AND version = $2"
 _INSERT = """
@@ -12,12 +13,16 @@ _FIND = "SELECT definition FROM plan WHERE code = $1 AND version = $2"
 
 
 async def register(connection: Any, catalogue: Catalogue) -> None:
-    """Raises CatalogueError when a version that was sold says something else now."""
-    for plan in catalogue.plans.values():
-        await connection.execute(_INSERT, plan.code, plan.version, plan.name, plan.digest, plan.model_dump(mode="json"))
-        if await connection.fetchval(_KNOWN, plan.code, plan.version) != plan.digest:
-            raise CatalogueError(f"plan {plan.code} version {plan.version} was changed in place: give it a new version")
+    """Old versions too. Raises CatalogueError when one that was sold says something else now."""
+    changed = []
+    for (code, version), plan in catalogue.versions.items():
+        await connection.execute(_INSERT, code, version, plan.name, plan.digest, plan.model_dump(mode="json"))
+        if await connection.fetchval(_KNOWN, code, version) != plan.digest:
+            text = f"plan {code} version {version} was changed in place: give it a new version"
+            changed.append(Problem("", text))
+    if changed:
+        raise CatalogueError(changed)
 
 
 async def get(connection: Any, code: str, version: int) -> Plan:
-    return Plan.model_validate(await connection.fetchval(_FIND, code, version))
+    return Plan.stored(await connection.fetchval(_FIND, code, version))

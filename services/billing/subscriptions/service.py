@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from services.billing.catalogue.loader import Catalogue, Plan
+from services.billing.catalogue.loader import Catalogue, Interval, Plan
 from services.billing.subscriptions import repository
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.rules import period_end
@@ -38,12 +38,15 @@ class SubscriptionService:
         if await repository.insert(connection, tenant, plan, now):
             await outbox.append(connection, [_entitled(tenant, plan, 1)], at=now)
 
-    async def change(self, connection: Any, tenant: UUID, plan: Plan) -> None:
-        """Puts the team on the plan, inside the caller's transaction, with both events."""
+    async def change(self, connection: Any, tenant: UUID, plan: Plan, interval: Interval | None = None) -> None:
+        """Puts the team on the plan, inside the caller's transaction, with both events. `interval`: what was paid for,
+        of the first price if it is not said.
+        """
         now = self._clock.now()
         await self.provision(connection, tenant)
         before = await repository.lock(connection, tenant)
-        until = period_end(now, plan.price.interval) if plan.price else None
+        paid = interval or (plan.prices[0].interval if plan.prices else None)
+        until = period_end(now, paid) if paid else None
         version = await repository.update(connection, tenant, plan, now, until)
         await outbox.append(connection, [_entitled(tenant, plan, version)], at=now)
         changed = SubscriptionChanged(

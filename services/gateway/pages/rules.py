@@ -177,11 +177,18 @@ class PlanCard:
     lacks: list[str]
 
 
+def plan_cards(items: Sequence[dict[str, Any]], *, current: str | None) -> list[PlanCard]:
+    """`current` is for a billing that marks none."""
+    marked = any(item.get("current") for item in items)
+    return [plan_card(item, current=None if marked else current) for item in items]
+
+
 def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
-    """One plan as billing's catalogue gives it."""
+    """One plan as billing's catalogue gives it. What is less than the team has is not paid for here."""
     rights = item["entitlements"]
     traffic, images = rights["traffic_bytes_month"], rights["images_month"]
     is_current = bool(item.get("current")) or item["code"] == current
+    change = item.get("change") or {}
     features = [
         _amount(rights["storage_bytes"], "storage"),
         _monthly(traffic, _amount(traffic, "traffic")),
@@ -191,6 +198,7 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         f"{rights['cpu']:g} CPU, {_size(rights['memory_bytes'])} memory" if rights.get("cpu") else "",
         "Custom domains" if rights.get("custom_domains") else "",
         f"Deleted files kept {_count(days, 'day')}" if (days := rights.get("trash_days", 0)) else "",
+        "A database schema of its own" if rights.get("isolation") == "schema" else "",
     ]
     lacks = ["No images" if images == 0 else "", _only(rights.get("allowed_types"))]
     return PlanCard(
@@ -200,7 +208,7 @@ def plan_card(item: dict[str, Any], *, current: str | None) -> PlanCard:
         currency=item["currency"],
         interval=item["interval"],
         current=is_current,
-        payable=not is_current and item["price"] is not None,
+        payable=not is_current and item["price"] is not None and change.get("kind", "upgrade") == "upgrade",
         storage_text=_size(rights["storage_bytes"]),
         features=[feature for feature in features if feature],
         lacks=[lack for lack in lacks if lack],

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from services.gateway.pages.rules import FileLine, PlanCard, Quota, file_line, plan_card
+from services.gateway.pages.rules import FileLine, PlanCard, Quota, file_line, plan_cards
 from shared.errors import UpstreamError
 from shared.http import ServiceClient
 from shared.security import Principal
@@ -48,7 +48,7 @@ class Sources:
         """In the catalogue's order; empty when billing does not answer."""
         current = await self._find("billing", "/api/subscription", principal, lambda found: str(found["plan"]))
         cards = await self._find(
-            "billing", "/api/plans", principal, lambda found: [plan_card(p, current=current) for p in found["items"]]
+            "billing", "/api/plans", principal, lambda found: plan_cards(found["items"], current=current)
         )
         return cards or []
 

@@ -33,7 +33,16 @@ ERASED = (
 
 # Numbers that nobody can read a person from: files of an erased tenant are still being deleted, and a proof needs the
 # position and the sums at it; events go on counting where they were. The tenant's own row keeps its id, and no name.
-KEPT = ("tenant_usage", "usage_breakdown", "tenant", "consumer_position", "outbox_head", "outbox_event", "dead_letter")
+KEPT = (
+    "tenant_usage",
+    "usage_breakdown",
+    "tenant",
+    "isolation_grant",
+    "consumer_position",
+    "outbox_head",
+    "outbox_event",
+    "dead_letter",
+)
 
 
 class Eraser:

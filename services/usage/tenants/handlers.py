@@ -1,4 +1,6 @@
-"""`tenants.v1`, a batch at a time: who the tenants are. What that means for their storage is settled afterwards."""
+"""`tenants.v1` and `entitlements.v1`, a batch at a time: who the tenants are, and how isolated. What that means for
+their storage is settled afterwards.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from services.usage.tenants.models import Isolation
 from services.usage.tenants.repository import TenantRepository
-from shared.events import TenantDeleted, TenantEvent
+from shared.events import EntitlementsChanged, TenantDeleted, TenantEvent
 from shared.kafka import Record
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,35 @@ class TenantHandler:
         self._known()
 
     on_replayed = on_committed
+
+
+class IsolationHandler:
+    """What plans say of isolation. `otherwise`: what a tenant goes back to when its plan grants no schema any more."""
+
+    def __init__(self, otherwise: Isolation, known: Callable[[], object]) -> None:
+        self._otherwise = otherwise
+        self._known = known
+
+    async def apply(self, connection: Any, records: Sequence[Record]) -> None:
+        """The newest version of each tenant; an older one than the one that is known changes nothing."""
+        newest: dict[UUID, EntitlementsChanged] = {}
+        for event in (record.event for record in records):
+            if isinstance(event, EntitlementsChanged):
+                newest[event.tenant_id] = max(event, newest.get(event.tenant_id, event), key=_version)
+        grants = [(tenant, newest[tenant].version, newest[tenant].entitlements.isolation) for tenant in sorted(newest)]
+        if grants:
+            await TenantRepository(connection).grant_isolation(grants, self._otherwise)
+
+    replay = apply
+
+    def on_committed(self, _records: Sequence[Record]) -> None:
+        self._known()
+
+    on_replayed = on_committed
+
+
+def _version(event: EntitlementsChanged) -> int:
+    return event.version
 
 
 def _known(timezone: str) -> str:

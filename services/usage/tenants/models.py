@@ -1,12 +1,13 @@
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Text, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlmodel import Field, SQLModel
 
-Isolation = Literal["shared", "schema"]
+from shared.events.entitlements import Isolation
+
+__all__ = ["Isolation", "IsolationGrant", "Tenant"]
 
 
 class Tenant(SQLModel, table=True):
@@ -37,3 +38,14 @@ class Tenant(SQLModel, table=True):
     calculated_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
     seq: int = Field(sa_type=BigInteger)  # of the record it was taken from
     deleted_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
+
+
+class IsolationGrant(SQLModel, table=True):
+    """What the tenant's plan says last, by the version of its entitlements; 0 before any was heard of."""
+
+    __tablename__ = "isolation_grant"
+    __table_args__ = (CheckConstraint("isolation IN ('shared', 'schema')"),)
+
+    tenant_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    isolation: str = Field(sa_type=Text)

@@ -23,6 +23,7 @@ FREE = {
     "custom_domains": False,
     "allowed_types": None,
     "trash_days": 0,
+    "isolation": "shared",
 }
 PRO = {
     "teams": None,
@@ -37,6 +38,7 @@ PRO = {
     "custom_domains": True,
     "allowed_types": None,
     "trash_days": 0,
+    "isolation": "shared",
 }
 
 

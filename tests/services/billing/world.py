@@ -158,7 +158,7 @@ def settings(dsn: str, sandbox: str, base_url: str, **changes: Any) -> Settings:
         payment_backend_url=sandbox,
         payment_api_key=API_KEY,
         payment_signing_secrets=f"{KEY},{OLD_KEY}",
-        **{"provider_seconds": 2, "janitor_seconds": 5, **changes},
+        **{"provider_seconds": 2, "janitor_seconds": 5, "usage_url": "http://127.0.0.1:1", **changes},
     )
 
 

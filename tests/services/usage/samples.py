@@ -22,6 +22,7 @@ from shared.events import (
     TrafficItem,
     TrafficRecorded,
 )
+from shared.events.entitlements import Isolation
 from shared.kafka.records import Record
 
 TENANT = UUID(int=7)
@@ -134,9 +135,10 @@ def granted(
     plan: str = "free",
     traffic: int | None = None,
     images: int | None = None,
+    isolation: Isolation = "shared",
     at: datetime | None = None,
 ) -> Record:
-    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
+    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images, "isolation": isolation}
     entitlements = FREE.model_copy(update=limits)
     return record(
         version,

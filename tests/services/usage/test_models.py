@@ -19,7 +19,7 @@ from services.usage.history.models import (
 from services.usage.management.models import CleanupDay, StorageManagement
 from services.usage.metering.models import TenantMonth
 from services.usage.rebuild.models import CounterAdjustment, FoldCheckpoint, Rebuild
-from services.usage.tenants.models import Tenant
+from services.usage.tenants.models import IsolationGrant, Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
 from services.usage.trends.models import UsageTotal
@@ -38,6 +38,7 @@ MODELS: list[type[SQLModel]] = [
     DiskUsage,
     DiskRun,
     Tenant,
+    IsolationGrant,
     StorageManagement,
     CleanupDay,
     ProjectStorage,

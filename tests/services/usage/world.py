@@ -19,7 +19,7 @@ from services.usage.management.calculation import CALCULATIONS, Calculator
 from services.usage.management.handlers import CleanupHandler
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
-from services.usage.tenants.handlers import TenantHandler
+from services.usage.tenants.handlers import IsolationHandler, TenantHandler
 from services.usage.tenants.models import Isolation
 from services.usage.thresholds.service import ThresholdService
 from shared.clock import SystemClock
@@ -64,6 +64,7 @@ class World:
         dispatch = Dispatch(
             [
                 (frozenset({"tenants.v1"}), TenantHandler(self.isolation, lambda: None)),
+                (frozenset({"entitlements.v1"}), IsolationHandler(self.isolation, lambda: None)),
                 (frozenset({"files.v1", "entitlements.v1", "traffic.v1"}), usage),
                 (frozenset({"files.v1"}), CleanupHandler()),
             ]

@@ -10,9 +10,8 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from services.billing import wiring
-from services.billing.catalogue.loader import DEFAULT, load
 from tests.fixtures.postgres import ServiceDatabase, query
+from tests.services.billing.catalogue.family import PRICE, family, put
 from tests.services.billing.world import Team, World, running, told
 
 
@@ -43,22 +42,48 @@ async def test_nobody_pays_for_what_they_have(world: World) -> None:
 
 
 async def test_a_plan_that_is_not_public_is_neither_listed_nor_sold(
-    billing_db: ServiceDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    billing_db: ServiceDatabase, tmp_path: Path
 ) -> None:
     """Whatever price it has."""
-    for source in DEFAULT.glob("*.yaml"):
-        (tmp_path / source.name).write_text(source.read_text().replace("name: Pro", "name: Pro\npublic: false"))
-    monkeypatch.setattr(wiring, "load", lambda _family: load(tmp_path))
-    async with running(billing_db) as world:
+    plans = family(tmp_path, put("name: Pro", "name: Pro\npublic: false"))
+    async with running(billing_db, plan_catalogue=str(plans)) as world:
         status, body = await world.initiate(Team())
         assert (status, body["code"]) == (422, "plan_not_found")
         _, body = await world.call("GET", "/api/plans", who=Team().principal)
         assert [plan["code"] for plan in body["items"]] == ["free"]
 
 
+async def test_a_year_in_another_currency(billing_db: ServiceDatabase, tmp_path: Path) -> None:
+    """What was paid for is what is had, for as long as was paid."""
+    more = '{ amount: "30.00", currency: EUR, interval: year }\n  - { amount: "4000", currency: JPY, interval: year }'
+    plans = family(tmp_path, put(PRICE, f"{PRICE}\n  - {more}"))
+    async with running(billing_db, plan_catalogue=str(plans)) as world:
+        team, by_month = Team(), Team()
+        status, payment = await world.initiate(team, currency="JPY", interval="month")
+        assert (status, payment["code"]) == (422, "price_not_found")
+        status, payment = await world.initiate(team, currency="JPY")
+        assert (status, payment["amount"], payment["currency"]) == (201, "4000", "JPY")
+        await world.callback(told(payment, amount="4000", currency="JPY"))
+        await world.until(team, payment, lambda p: p["status"] == "completed")
+        payment = await world.started(by_month)
+        await world.callback(told(payment))
+        await world.until(by_month, payment, lambda p: p["status"] == "completed")
+        for who, days in ((team, {365, 366}), (by_month, {28, 29, 30, 31})):
+            rows = await query(
+                billing_db.worker,
+                "SELECT period_end - started_at AS t FROM subscription WHERE tenant_id = $1",
+                who.tenant,
+            )
+            assert rows[0]["t"].days in days
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
+        ({"currency": "USD"}, "price_not_found"),
+        ({"interval": "year"}, "price_not_found"),
+        ({"currency": "eur"}, "invalid_request"),
+        ({"interval": "week"}, "invalid_request"),
         ({"plan": "free"}, "plan_not_found"),
         ({"plan": "gold"}, "plan_not_found"),
         ({"method": "cash"}, "invalid_request"),
@@ -152,7 +177,7 @@ async def test_the_order_as_the_provider_gets_it(billing_db: ServiceDatabase) ->
         assert provider.keys == [payment["payment_id"]] == [order["payment_id"]]
         assert (order["amount"], order["currency"], order["team"]) == ("3.00", "EUR", "ada")
         assert order["callback_url"] == f"{world.door.url}/api/payments/callback"
-        assert order["metadata"] == {"plan": "pro", "plan_version": "1"}
+        assert order["metadata"] == {"plan": "pro", "plan_version": "1", "interval": "month"}
         assert payment["qr_code"] is None, "a QR code that is none is left out"
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from starlette.types import Receive, Send
 
-from services.gateway.pages.rules import Quota, file_line, message_of, plan_card
+from services.gateway.pages.rules import Quota, file_line, message_of, plan_card, plan_cards
 from tests.services.gateway.harness import (
     PASSWORD,
     Gateway,
@@ -267,6 +267,26 @@ def test_lines_and_cards() -> None:
     assert card.features[3:5] == ["2 projects", "1 member"]
     assert not any("Deleted" in feature for feature in card.features)
     assert card.lacks == []
+
+
+def test_cards_of_a_team_that_has_an_older_version() -> None:
+    """What it has is marked and not sold again; what is less is not paid for here."""
+    rights = dict.fromkeys(("storage_bytes", "traffic_bytes_month", "images_month", "projects", "members"))
+    items = [
+        {
+            "code": code, "name": code, "price": price, "currency": "EUR", "interval": "month",
+            "entitlements": {**rights, "isolation": "schema"}, "current": kind == "same", "change": {"kind": kind},
+        }
+        for code, price, kind in (
+            ("tier1", "2.00", "downgrade"), ("tier2", "3.50", "same"), ("tier2", "4.00", "upgrade")
+        )
+    ]  # fmt: skip
+    cards = plan_cards(items, current="tier2")
+    assert [(card.current, card.payable) for card in cards] == [(False, False), (True, False), (False, True)]
+    assert "A database schema of its own" in cards[0].features
+    for item in items:
+        item["current"] = False
+    assert [card.current for card in plan_cards(items, current="tier1")] == [True, False, False]
 
 
 @pytest.mark.parametrize(
