@@ -32,7 +32,19 @@ from shared.events.files import (
     StorageAdjusted,
 )
 from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
-from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
+from shared.events.tenants import (
+    MemberAdded,
+    MemberChanged,
+    MemberEvent,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectEvent,
+    TenantCreated,
+    TenantDeleted,
+    TenantEvent,
+    TenantUpdated,
+)
 from shared.events.traffic import TrafficItem, TrafficRecorded
 
 __all__ = [
@@ -53,12 +65,19 @@ __all__ = [
     "FileStored",
     "FileTrashed",
     "FileType",
+    "MemberAdded",
+    "MemberChanged",
+    "MemberEvent",
+    "MemberRemoved",
     "Metric",
     "PaymentCancelled",
     "PaymentCompleted",
     "PaymentEvent",
     "PaymentFailed",
     "PaymentMethod",
+    "ProjectCreated",
+    "ProjectDeleted",
+    "ProjectEvent",
     "StorageAdjusted",
     "SubscriptionChanged",
     "TenantCreated",

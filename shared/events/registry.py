@@ -19,7 +19,16 @@ from shared.events.files import (
     FileTrashed,
     StorageAdjusted,
 )
-from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
+from shared.events.tenants import (
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
+    TenantCreated,
+    TenantDeleted,
+    TenantUpdated,
+)
 from shared.events.traffic import TrafficRecorded
 
 _ALL: tuple[type[Event], ...] = (
@@ -33,6 +42,11 @@ _ALL: tuple[type[Event], ...] = (
     TenantCreated,
     TenantUpdated,
     TenantDeleted,
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
     EntitlementsChanged,
     SubscriptionChanged,
     PaymentCompleted,
