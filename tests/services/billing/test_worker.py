@@ -116,7 +116,7 @@ async def test_a_new_tenant_gets_the_free_plan(world: World, bootstrap: str) -> 
     assert [tuple(found) for found in rows] == [("free", 1)]
 
 
-async def test_whatever_tells_of_a_tenant_gives_it_the_free_plan(world: World, bootstrap: str) -> None:
+async def test_whatever_tells_of_a_tenant_gives_it_the_free_plan(bootstrap: str) -> None:
     """The topic is compacted: nothing but the newest record may be left of a tenant."""
     found, gone = uuid4(), uuid4()
     async with Publisher(bootstrap, source="/stowage/gateway") as publisher:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.events import (
+    CreditsChanged,
     Entitlements,
     EntitlementsChanged,
     Event,
@@ -134,9 +135,12 @@ def granted(
     plan: str = "free",
     traffic: int | None = None,
     images: int | None = None,
+    members: int | None = None,
+    projects: int | None = None,
     at: datetime | None = None,
 ) -> Record:
     limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
+    limits |= {"members": members, "projects": projects}
     entitlements = FREE.model_copy(update=limits)
     return record(
         version,
@@ -146,7 +150,14 @@ def granted(
 
 
 def told(
-    tenant: UUID, seq: int = 1, kind: type[TenantEvent] = TenantCreated, *, zone: str = "UTC", owner: UUID | None = None
+    tenant: UUID,
+    seq: int = 1,
+    kind: type[TenantEvent] = TenantCreated,
+    *,
+    zone: str = "UTC",
+    owner: UUID | None = None,
+    members: int = 1,
+    projects: int = 0,
 ) -> Record:
     """News of a tenant that owns itself unless said otherwise."""
     event = kind(
@@ -157,8 +168,19 @@ def told(
         owner_email="t@example.org",
         timezone=zone,
         locale="en",
+        members=members,
+        projects=projects,
     )
     return record(seq, event)
+
+
+def credited(
+    seq: int, balance: int, spent: int = 0, month: str = "2026-03", *, tenant: UUID = TENANT, at: datetime | None = None
+) -> Record:
+    """What billing says of a tenant's credits."""
+    return record(
+        seq, CreditsChanged(tenant_id=tenant, balance=balance, spent_month=spent, month=month, at=at or moment(seq)), at
+    )
 
 
 def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int], tenant: UUID = TENANT) -> Record:

@@ -64,7 +64,7 @@ class World:
         dispatch = Dispatch(
             [
                 (frozenset({"tenants.v1"}), TenantHandler(self.isolation, lambda: None)),
-                (frozenset({"files.v1", "entitlements.v1", "traffic.v1"}), usage),
+                (frozenset({"files.v1", "entitlements.v1", "traffic.v1", "tenants.v1", "billing.v1"}), usage),
                 (frozenset({"files.v1"}), CleanupHandler()),
             ]
         )
