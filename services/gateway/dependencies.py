@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from services.gateway.accounts.service import Accounts
 from services.gateway.door.arrival import Arrival
-from services.gateway.errors import Unauthorized
+from services.gateway.errors import TenantNotFound, Unauthorized
 from services.gateway.events.hub import Hub
 from services.gateway.identity.visitors import Visitor, Visitors
 from services.gateway.limits.service import Limits
+from services.gateway.members.service import Members
+from services.gateway.projects.service import Projects
 from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
 from services.gateway.settings import Settings
+from services.gateway.tenants.service import Tenants
 from services.gateway.traffic.service import Traffic
 from shared.clock import Clock
 from shared.db import Database
@@ -29,6 +32,9 @@ class GatewayParts:
     database: Database
     clock: Clock
     accounts: Accounts
+    tenants: Tenants
+    members: Members
+    projects: Projects
     sessions: Sessions
     access: AccessTokens
     visitors: Visitors
@@ -79,8 +85,21 @@ async def _user_id(principal: CurrentUser) -> UUID:
     return principal.user_id
 
 
+async def _team(
+    slug: Annotated[str, Path(max_length=64)],
+    visitor: Annotated[Visitor, Depends(_visitor)],
+    user: Annotated[UUID, Depends(_user_id)],
+) -> Scope:
+    """The tenant that the address names, whichever the header does. Raises TenantNotFound to whom it is not theirs."""
+    membership = visitor.membership(slug)
+    if membership is None:
+        raise TenantNotFound
+    return Scope(membership.tenant_id, user)
+
+
 Parts = Annotated[GatewayParts, Depends(_parts)]
 Caller = Annotated[Visitor, Depends(_visitor)]
 Address = Annotated[str, Depends(_address)]
 TenantUser = Annotated[Scope, Depends(_scope)]
+Team = Annotated[Scope, Depends(_team)]
 UserId = Annotated[UUID, Depends(_user_id)]

@@ -58,6 +58,62 @@ class TenantNotFound(DomainError):
         super().__init__("tenant_not_found", 404, "There is no such tenant.")
 
 
+class NotTheManager(DomainError):
+    def __init__(self) -> None:
+        super().__init__("not_the_manager", 403, "Only owners and admins of the team may do this.")
+
+
+class MemberNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("member_not_found", 404, "The team has no such member.")
+
+
+class MemberExists(DomainError):
+    def __init__(self) -> None:
+        super().__init__("member_exists", 409, "This person belongs to the team already.")
+
+
+class OwnerStays(DomainError):
+    def __init__(self) -> None:
+        super().__init__("owner_stays", 409, "The owner of a team stays, and stays its owner.")
+
+
+class PersonNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("person_not_found", 404, "Nobody has an account with this e-mail address.")
+
+
+class ProjectNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("project_not_found", 404, "There is no such project.")
+
+
+class ProjectExists(DomainError):
+    def __init__(self) -> None:
+        super().__init__("project_exists", 409, "The team has a project of this name.")
+
+
+class TimezoneUnknown(DomainError):
+    def __init__(self) -> None:
+        super().__init__("timezone_unknown", 422, "A time zone has an IANA name, as Europe/Paris.")
+
+
+class EntitlementsUnknown(DomainError):
+    """When in doubt, refuse."""
+
+    def __init__(self) -> None:
+        super().__init__("entitlements_unknown", 503, "What your plan allows cannot be known just now. Try again.")
+        self.headers = {"retry-after": "3"}
+
+
+class PlanLimitReached(DomainError):
+    """`what` is an entitlement's name; `used` of `limit` before the one that was wanted."""
+
+    def __init__(self, what: str, limit: int, used: int, upgrade_url: str) -> None:
+        detail = f"Your plan has {limit} {what}, and {used} are in use. Upgrade to have more."
+        super().__init__(f"plan_limit_{what}", 403, detail, limit=limit, used=used, upgrade_url=upgrade_url)
+
+
 class NotificationNotFound(DomainError):
     def __init__(self) -> None:
         super().__init__("notification_not_found", 404, "There is no such notification.")

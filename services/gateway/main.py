@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -14,18 +15,25 @@ from services.gateway.accounts.service import Accounts
 from services.gateway.dependencies import GatewayParts
 from services.gateway.door.cors import Cors
 from services.gateway.door.door import Door
+from services.gateway.entitlements.service import PlanLimits
 from services.gateway.events.hub import Hub
 from services.gateway.events.routes import router as events_router
 from services.gateway.events.usage import UsageWaiter
+from services.gateway.identity.forgetting import CHANNEL as PEOPLE
+from services.gateway.identity.forgetting import Forgetting
 from services.gateway.identity.passes import ISSUER, Passes
 from services.gateway.identity.visitors import Visitors
 from services.gateway.limits.service import Limits
+from services.gateway.members.routes import router as members_router
+from services.gateway.members.service import Members
 from services.gateway.notifications.routes import router as notifications_router
 from services.gateway.pages.file_forms import router as file_forms_router
 from services.gateway.pages.files import router as files_router
 from services.gateway.pages.forms import router as forms_router
 from services.gateway.pages.problems import install as install_problem_pages
 from services.gateway.pages.views import router as views_router
+from services.gateway.projects.routes import router as projects_router
+from services.gateway.projects.service import Projects
 from services.gateway.proxy.forward import Deadlines, Forwarder
 from services.gateway.proxy.pool import Pool
 from services.gateway.proxy.splice import Splicer
@@ -33,7 +41,9 @@ from services.gateway.sessions.routes import router as auth_router
 from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
 from services.gateway.settings import Settings
+from services.gateway.tenants.routes import one as tenant_router
 from services.gateway.tenants.routes import router as tenants_router
+from services.gateway.tenants.service import Tenants
 from services.gateway.traffic.service import Traffic
 from shared.clock import SystemClock
 from shared.db import Database
@@ -47,6 +57,9 @@ ROUTERS = [
     auth_router,
     me_router,
     tenants_router,
+    tenant_router,
+    members_router,
+    projects_router,
     notifications_router,
     events_router,
     files_router,
@@ -73,17 +86,29 @@ def build_parts(settings: Settings) -> GatewayParts:
         name: ServiceClient(url, settings.internal_secret, issuer=ISSUER, audience=name)
         for name, url in upstreams(settings).items()
     }
+    wake, people = Wake(database), Wake(database, PEOPLE)
+    limits = PlanLimits(database, clients["billing"], clock, settings.upgrade_url)
+    visitors = Visitors(database, access, sessions, clock, secure_cookies=secure)
+    hub = Hub(database, UsageWaiter(clients["usage"]), per_user=settings.streams_per_user)
+
+    def changed(user: UUID) -> None:
+        visitors.forget_person(user)
+        people.set(str(user))  # the other processes, and the streams of all
+
     return GatewayParts(
         settings=settings,
         database=database,
         clock=clock,
-        accounts=Accounts(database, Passwords(), sessions, clock, Wake(database)),
+        accounts=Accounts(database, Passwords(), sessions, clock, wake),
+        tenants=Tenants(database, limits, clock, wake),
+        members=Members(database, limits, clock, wake, changed),
+        projects=Projects(database, limits, clock, wake),
         sessions=sessions,
         access=access,
-        visitors=Visitors(database, access, sessions, clock, secure_cookies=secure),
+        visitors=visitors,
         limits=Limits(settings),
         traffic=Traffic(database, clock, settings.traffic_seconds),
-        hub=Hub(database, UsageWaiter(clients["usage"]), per_user=settings.streams_per_user),
+        hub=hub,
         clients=clients,
         form_key=derived_key(settings, "forms"),
     )
@@ -116,10 +141,17 @@ def create(settings: Settings) -> ASGIApp:
 
 
 def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Pool]) -> FastAPI:
+    def forget(user: UUID) -> None:
+        parts.visitors.forget_person(user)
+        parts.hub.end_streams(user)
+
+    forgetting = Forgetting(settings.database_url, forget)
+
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with parts.database:
-            running = [asyncio.create_task(parts.hub.run()), asyncio.create_task(parts.traffic.run())]
+            always = (parts.hub.run, parts.traffic.run, forgetting.run)
+            running = [asyncio.create_task(run()) for run in always]
             yield
             for task in running:
                 task.cancel()

@@ -49,6 +49,7 @@ class Settings(ServiceSettings):
     answer_seconds: float = 60  # for a service to answer, after the whole body
     progress_seconds: float = 60  # for a service to take or give the next bytes
     client_seconds: float = 30  # for a client's next bytes of a body
+    upgrade_url: str = "/app/plans"  # what a refusal by the plan points to
     streams_per_user: int = 8  # open event streams
     traffic_seconds: float = Field(default=5, gt=0)  # from one writing of what was counted to the next
 

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from services.gateway.accounts.administrator import ensure_administrator
 from services.gateway.accounts.passwords import Passwords
+from services.gateway.entitlements.handlers import EntitlementHandler
 from services.gateway.events.hub import CHANNEL
 from services.gateway.identity.passes import ISSUER
 from services.gateway.main import STREAMS
@@ -38,18 +40,23 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             for tenant in {record.tenant_id for record in records}:
                 wake.set(str(tenant))
 
-        handlers = NotificationHandlers(settings.base_url)
+        notices, entitlements = NotificationHandlers(settings.base_url), EntitlementHandler(clock)
+
+        async def apply(connection: Any, records: Sequence[Record]) -> None:
+            await notices.apply(connection, records)
+            await entitlements.apply(connection, records)
+
         consumer = EventConsumer(
             group="gateway",
-            topics={"alerts.v1": Topic(), "billing.v1": Topic()},
+            topics={"alerts.v1": Topic(), "billing.v1": Topic(), "entitlements.v1": Topic(compacted=True)},
             database=database,
             bootstrap=settings.kafka_bootstrap,
-            apply=handlers.apply,
+            apply=apply,
             fetch=http_gaps({"alerts.v1": usage, "billing.v1": billing}),
             on_committed=tell,
         )
-        # The event's id is the notification's: it comes once, whenever it comes.
-        replayer = Replayer(database, "gateway", handlers.apply, on_committed=tell)
+        # The event's id is the notification's, and plans have versions: each counts once, whenever it comes.
+        replayer = Replayer(database, "gateway", apply, on_committed=tell)
         relay = Relay(database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/gateway")
         postman = Postman(database, settings.smtp_url, settings.mail_from, clock)
 

@@ -41,6 +41,7 @@ TOPICS = {
     "traffic.v1": Topic(),
     "entitlements.v1": Topic(compacted=True),
     "tenants.v1": Topic(compacted=True),
+    "billing.v1": Topic(),
 }
 
 
@@ -50,6 +51,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=f"{name}-worker")
     upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=name, audience="upload")
     gateway = ServiceClient(settings.gateway_url, settings.internal_secret, issuer=name, audience="gateway")
+    billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=name, audience="billing")
     slack, retention = settings.threshold_slack, settings.retention
     counters = CounterService(ThresholdService(), clock, slack=slack, retention=retention)
     changed, outbox, tenants = Wake(database, CHANNEL), Wake(database), Wake(database, TENANT)
@@ -60,7 +62,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 (frozenset({"tenants.v1"}), TenantHandler(settings.tenant_isolation, tenants.set)),
                 (frozenset({"entitlements.v1"}), IsolationHandler(settings.tenant_isolation, tenants.set)),
                 (
-                    frozenset({"files.v1", "entitlements.v1", "traffic.v1"}),
+                    frozenset({"files.v1", "entitlements.v1", "traffic.v1", "tenants.v1", "billing.v1"}),
                     UsageHandler(counters, clock, changed=lambda t: changed.set(str(t)), announced=outbox.set),
                 ),
                 (frozenset({"files.v1"}), CleanupHandler()),
@@ -76,7 +78,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         database=database,
         bootstrap=settings.kafka_bootstrap,
         apply=handler.apply,
-        fetch=http_gaps({"files.v1": upload, "traffic.v1": gateway}),
+        fetch=http_gaps({"files.v1": upload, "traffic.v1": gateway, "billing.v1": billing}),
         on_committed=handler.on_committed,
     )
     replayer = Replayer(database, name, replays.replay, on_committed=replays.on_replayed)
@@ -97,7 +99,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     nightly = NightlyComparison(database, rebuilder, clock, settings.comparison_hour, repair=settings.comparison_repair)
     schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
     keeper, totals = HistoryKeeper(database, retention, clock), DailyTotals(database, clock)
-    async with database, upload, gateway:
+    async with database, upload, gateway, billing:
         yield WorkerParts(
             tasks=[consumer.run, relay.run, replayer.run, Provisioner(database).run, calculator.run],
             jobs=[

@@ -10,6 +10,7 @@ from shared.events.alerts import (
 )
 from shared.events.base import Event
 from shared.events.billing import (
+    CreditsChanged,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -31,7 +32,19 @@ from shared.events.files import (
     StorageAdjusted,
 )
 from shared.events.registry import COMPACTED, EVENTS, TOPICS, UnknownEventType, decode
-from shared.events.tenants import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
+from shared.events.tenants import (
+    MemberAdded,
+    MemberChanged,
+    MemberEvent,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectEvent,
+    TenantCreated,
+    TenantDeleted,
+    TenantEvent,
+    TenantUpdated,
+)
 from shared.events.traffic import TrafficItem, TrafficRecorded
 
 __all__ = [
@@ -39,6 +52,7 @@ __all__ = [
     "EVENTS",
     "TOPICS",
     "Channel",
+    "CreditsChanged",
     "Entitlements",
     "EntitlementsChanged",
     "Event",
@@ -51,12 +65,19 @@ __all__ = [
     "FileStored",
     "FileTrashed",
     "FileType",
+    "MemberAdded",
+    "MemberChanged",
+    "MemberEvent",
+    "MemberRemoved",
     "Metric",
     "PaymentCancelled",
     "PaymentCompleted",
     "PaymentEvent",
     "PaymentFailed",
     "PaymentMethod",
+    "ProjectCreated",
+    "ProjectDeleted",
+    "ProjectEvent",
     "StorageAdjusted",
     "SubscriptionChanged",
     "TenantCreated",

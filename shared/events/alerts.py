@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 
 from shared.events.base import Event
 
-Metric = Literal["storage", "traffic", "images", "requests", "disk"]
+Metric = Literal["storage", "traffic", "images", "requests", "disk", "members", "projects", "credits"]
 Channel = Literal["note", "mail"]
 
 
 class ThresholdEvent(Event):
-    """`used` and `limit` in the metric's unit: bytes, or how many images or requests. `armed` counts the armings. The
+    """`used` and `limit` in the metric's unit: bytes, or how many there are. `armed` counts the armings. The
     threshold is `percent` of the limit, or an `amount` in the metric's unit. `period` is the first day of the month:
     of the tenant's, in its time zone, for what begins anew each month.
     """

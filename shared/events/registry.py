@@ -2,7 +2,13 @@
 
 from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalculated
 from shared.events.base import Event
-from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
+from shared.events.billing import (
+    CreditsChanged,
+    PaymentCancelled,
+    PaymentCompleted,
+    PaymentFailed,
+    SubscriptionChanged,
+)
 from shared.events.entitlements import EntitlementsChanged
 from shared.events.files import (
     FileDeleted,
@@ -13,7 +19,16 @@ from shared.events.files import (
     FileTrashed,
     StorageAdjusted,
 )
-from shared.events.tenants import TenantCreated, TenantDeleted, TenantUpdated
+from shared.events.tenants import (
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
+    TenantCreated,
+    TenantDeleted,
+    TenantUpdated,
+)
 from shared.events.traffic import TrafficRecorded
 
 _ALL: tuple[type[Event], ...] = (
@@ -27,11 +42,17 @@ _ALL: tuple[type[Event], ...] = (
     TenantCreated,
     TenantUpdated,
     TenantDeleted,
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    ProjectCreated,
+    ProjectDeleted,
     EntitlementsChanged,
     SubscriptionChanged,
     PaymentCompleted,
     PaymentFailed,
     PaymentCancelled,
+    CreditsChanged,
     ThresholdCrossed,
     ThresholdCleared,
     UsageRecalculated,

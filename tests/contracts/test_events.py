@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.events import COMPACTED, EVENTS, TOPICS, UnknownEventType, asyncapi, decode
+from shared.events import COMPACTED, EVENTS, TOPICS, TenantEvent, UnknownEventType, asyncapi, decode
 
 GOLDEN = Path(__file__).parent / "events"
 # Fields younger than the first bodies of their event. Nothing else may have a default: it would hide missing data.
@@ -14,6 +14,7 @@ LATER = {name: {"folder", "version_of", "trashed", "kept", "reverted"} for name 
 LATER["file.stored"] |= {"image_month"}
 LATER["file.replaced"] |= {"image_month"}
 LATER |= {name: {"amount", "hard", "channels"} for name in EVENTS if name.startswith("threshold.")}
+LATER |= {name: {"members", "projects"} for name, event in EVENTS.items() if event.topic == "tenants.v1"}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 
 
@@ -67,3 +68,16 @@ def test_the_committed_document_is_the_code() -> None:
 
 def test_compacted_topics_exist() -> None:
     assert set(TOPICS) >= COMPACTED
+
+
+def test_whatever_happens_to_a_tenant_tells_its_whole_state() -> None:
+    """The topic is compacted: a consumer may see nothing but the newest record."""
+    for event in EVENTS.values():
+        assert issubclass(event, TenantEvent) == (event.topic == "tenants.v1")
+
+
+def test_older_bodies_of_a_tenant_had_its_owner_and_no_projects() -> None:
+    golden = json.loads((GOLDEN / "tenant.created.json").read_text())
+    old = decode("tenant.created", json.dumps({k: v for k, v in golden.items() if k not in LATER["tenant.created"]}))
+    assert isinstance(old, TenantEvent)
+    assert (old.members, old.projects) == (1, 0)

@@ -30,6 +30,7 @@ OWN = {
     "/api/auth/logout",
     "/api/me",
     "/api/tenants",
+    "/api/projects",
     "/api/plans",
     "/api/subscription",
     "/api/storage/quota",
@@ -85,6 +86,9 @@ OWN = {
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
+    "/api/tenants/{slug}": {"name": "Mine"},
+    "/api/tenants/{slug}/members": {"email": "eve@example.com"},
+    "/api/tenants/{slug}/members/{user_id}": {"role": "admin"},
     "/api/storage/files/{file_id}": {"name": "mine.txt"},
     "/api/storage/files/{file_id}/copy": {},
     "/api/storage/files/{file_id}/links": {},
@@ -129,6 +133,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "project_id": await _project(victim),
         "image_id": made["file_id"],
         "user_email": victim.email,
+        "user_id": (await victim.get("/api/me"))["id"],
         "plan_id": plan["plan_id"],
         "export_id": export["export_id"],
         "tenant_id": victim.tenant["id"],
@@ -145,7 +150,7 @@ async def things_of(victim: Person) -> dict[str, str]:
 
 async def _project(victim: Person) -> str:
     """One with traffic, which is counted a few seconds later."""
-    project = str(uuid4())
+    project = str((await victim.call("POST", "/api/projects", {"name": "Plans"})).expect(201, "project")["id"])
     target = f"/api/storage/content/documents/plan.txt?project_id={project}"
     (await victim.call("PUT", target, {"a": "plan"})).expect(201, "a file of a project")
     return project

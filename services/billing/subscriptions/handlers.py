@@ -1,10 +1,10 @@
-"""`tenants.v1`: each new team gets the default plan, if it did not ask before the event came."""
+"""`tenants.v1`: each team gets the default plan, if it did not ask before the event came."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from services.billing.subscriptions.service import SubscriptionService
-from shared.events import TenantCreated
+from shared.events import TenantDeleted, TenantEvent
 from shared.kafka import Record
 
 
@@ -13,5 +13,7 @@ class TenantHandler:
         self._subscriptions = subscriptions
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
-        for tenant in sorted({r.tenant_id for r in records if isinstance(r.event, TenantCreated)}):
+        """Whatever tells of a team: the topic is compacted, and its creation may be gone from it."""
+        newest = {r.tenant_id: r.event for r in records if isinstance(r.event, TenantEvent)}
+        for tenant in sorted(tenant for tenant, event in newest.items() if not isinstance(event, TenantDeleted)):
             await self._subscriptions.provision(connection, tenant)

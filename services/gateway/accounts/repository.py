@@ -13,6 +13,12 @@ _ACCOUNT = """
     FROM person AS p JOIN profile AS f ON f.user_id = p.id WHERE p.id = $1
 """
 
+_HOME = """
+    SELECT tenant_id FROM membership WHERE user_id = $1 AND role = 'owner' ORDER BY created_at, tenant_id LIMIT 1
+"""
+
+_OWNED = "SELECT count(*) FROM membership WHERE user_id = $1 AND role = 'owner'"
+
 
 class AccountRepository:
     def __init__(self, connection: Any) -> None:
@@ -54,6 +60,22 @@ class AccountRepository:
         row = await self._connection.fetchrow("SELECT id, password_hash FROM person WHERE email = $1", email)
         return None if row is None else (row["id"], row["password_hash"])
 
+    async def find_id(self, email: str) -> UUID | None:
+        found: UUID | None = await self._connection.fetchval("SELECT id FROM person WHERE email = $1", email)
+        return found
+
+    async def find_home(self, user: UUID) -> UUID | None:
+        """The first tenant of their own."""
+        await self._as(user)
+        found: UUID | None = await self._connection.fetchval(_HOME, user)
+        return found
+
+    async def lock_owned(self, user: UUID) -> int:
+        """How many tenants are their own, which stays so until the commit."""
+        await self._as(user)
+        await self._connection.execute("SELECT FROM person WHERE id = $1 FOR NO KEY UPDATE", user)
+        return int(await self._connection.fetchval(_OWNED, user))
+
     async def list_names(self, users: Sequence[UUID]) -> dict[UUID, str]:
         """Of those that are known."""
         rows = await self._connection.fetch("SELECT user_id, name FROM profile WHERE user_id = ANY($1::uuid[])", users)
@@ -61,9 +83,13 @@ class AccountRepository:
 
     async def find(self, user: UUID) -> Account | None:
         """With the tenants, which only the person sees: the transaction is scoped to them here."""
-        await self._connection.execute("SELECT set_config('app.user_id', $1, true)", str(user))
+        await self._as(user)
         row = await self._connection.fetchrow(_ACCOUNT, user)
         if row is None:
             return None
         memberships = await TenantRepository(self._connection).list_of(user)
         return Account(row["id"], row["email"], row["name"], row["locale"], row["is_admin"], tuple(memberships))
+
+    async def _as(self, user: UUID) -> None:
+        """Which tenants somebody belongs to is seen by themselves only."""
+        await self._connection.execute("SELECT set_config('app.user_id', $1, true)", str(user))

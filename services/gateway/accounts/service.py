@@ -1,8 +1,7 @@
 """Signing up and signing in. Each use case is one transaction, shared by the JSON routes and the pages' forms."""
 
-import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from services.gateway.accounts import rules
@@ -12,13 +11,11 @@ from services.gateway.accounts.repository import AccountRepository
 from services.gateway.errors import CredentialsWrong, EmailInvalid, EmailTaken, Unauthorized
 from services.gateway.sessions.repository import SessionRepository
 from services.gateway.sessions.service import Sessions, Tokens
+from services.gateway.tenants import changes
 from services.gateway.tenants.models import Tenant
-from services.gateway.tenants.repository import TenantRepository
-from services.gateway.tenants.rules import candidates
 from shared import outbox
 from shared.clock import Clock
 from shared.db import Database
-from shared.events import TenantCreated
 from shared.ids import new_id
 
 
@@ -117,25 +114,8 @@ class Accounts:
 
     async def _create(self, connection: object, account: Account, password_hash: str, tenant: Tenant) -> Tenant:
         now = self._clock.now()
-        accounts, tenants = AccountRepository(connection), TenantRepository(connection)
+        accounts = AccountRepository(connection)
         if not await accounts.insert(account.id, account.email, password_hash, now):
             raise EmailTaken
         await accounts.insert_profile(account.id, account.name, account.locale, now)
-        tenant = replace(tenant, slug=await tenants.insert(tenant, candidates(tenant.name, _suffixes()), now))
-        await tenants.insert_member(tenant.id, account.id, "owner", now)
-        created = TenantCreated(
-            tenant_id=tenant.id,
-            slug=tenant.slug,
-            name=tenant.name,
-            owner_id=account.id,
-            owner_email=account.email,
-            timezone=tenant.timezone,
-            locale=tenant.locale,
-        )
-        await outbox.append(connection, [created], at=now)
-        return tenant
-
-
-def _suffixes() -> Iterator[str]:
-    while True:
-        yield secrets.token_hex(3)
+        return await changes.found(connection, tenant, now)

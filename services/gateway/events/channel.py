@@ -25,6 +25,12 @@ class Subscription:
     def __init__(self) -> None:
         self._ready = asyncio.Event()
         self._events: OrderedDict[str, tuple[str, object]] = OrderedDict()
+        self.ended = False
+
+    def end(self) -> None:
+        """Whose page it is may not belong here any more: it comes back and is asked who it is."""
+        self.ended = True
+        self._ready.set()
 
     def put(self, key: str, event: str, data: object) -> None:
         """An event of the same key replaces one that waits."""
@@ -34,7 +40,7 @@ class Subscription:
         self._ready.set()
 
     async def next(self, timeout: float) -> tuple[str, object] | None:
-        """None when nothing came in `timeout` seconds."""
+        """None when nothing came in `timeout` seconds, or it has ended."""
         if not self._events:
             self._ready.clear()
             try:
@@ -42,7 +48,7 @@ class Subscription:
                     await self._ready.wait()
             except TimeoutError:
                 return None
-        return self._events.popitem(last=False)[1]
+        return self._events.popitem(last=False)[1] if self._events else None
 
 
 class Channel:

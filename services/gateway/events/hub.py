@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 from uuid import UUID
@@ -39,7 +39,7 @@ class Hub:
         self._per_user = per_user
         self._channels: dict[UUID, Channel] = {}
         self._watchers: dict[UUID, asyncio.Task[None]] = {}
-        self._open: Tally[UUID] = Tally()
+        self._open: defaultdict[UUID, set[Subscription]] = defaultdict(set)  # by person
 
     async def run(self) -> None:
         """Listens for notifications until cancelled."""
@@ -50,16 +50,16 @@ class Hub:
 
     def check_room(self, user: UUID) -> None:
         """Raises TooManyStreams, while there still is an answer to say it in."""
-        if self._open[user] >= self._per_user:
+        if len(self._open.get(user, ())) >= self._per_user:
             raise TooManyStreams(self._per_user)
 
     @contextlib.asynccontextmanager
     async def subscribe(self, tenant: UUID, user: UUID) -> AsyncIterator[Subscription]:
         """Raises TooManyStreams."""
         self.check_room(user)
-        self._open[user] += 1
         channel = self._channels.setdefault(tenant, Channel())
         subscription = Subscription()
+        self._open[user].add(subscription)
         channel.subscriptions.add(subscription)
         try:
             await self._look([tenant])
@@ -71,13 +71,18 @@ class Hub:
         finally:
             self._leave(tenant, channel, subscription, user)
 
+    def end_streams(self, user: UUID) -> None:
+        """Of one person, in whichever tenant."""
+        for subscription in self._open.get(user, ()):
+            subscription.end()
+
     def close(self) -> None:
         for task in self._watchers.values():
             task.cancel()
 
     def _leave(self, tenant: UUID, channel: Channel, subscription: Subscription, user: UUID) -> None:
-        self._open[user] -= 1
-        if self._open[user] <= 0:
+        self._open[user].discard(subscription)
+        if not self._open[user]:
             del self._open[user]
         channel.subscriptions.discard(subscription)
         if not channel.subscriptions:

@@ -29,6 +29,6 @@ async def _events(hub: Hub, tenant: UUID, user: UUID, stopping: asyncio.Event) -
     """Ends by cancellation when the client leaves; a client that is left comes back by itself."""
     yield RETRY
     async with hub.subscribe(tenant, user) as subscription:
-        while not stopping.is_set():
+        while not stopping.is_set() and not subscription.ended:
             found = await unless(stopping, subscription.next(HEARTBEAT_SECONDS))
             yield HEARTBEAT if found is None else frame(*found)

@@ -62,6 +62,7 @@ class Visitors:
         self._secure = secure_cookies
         self._accounts: OrderedDict[UUID, tuple[float, Account | None]] = OrderedDict()  # by session
         self._claims: OrderedDict[str, Claims] = OrderedDict()
+        self._changes = 0  # of what the database says, as far as this process was told
 
     async def recognise(self, headers: Iterable[tuple[bytes, bytes]]) -> Visitor:
         """Raises Unauthorized for a bearer token that is not good; bad cookies are no credentials."""
@@ -91,7 +92,15 @@ class Visitors:
 
     def forget(self, session: UUID) -> None:
         """After a change of the session or its person that must be seen at once."""
+        self._changes += 1
         self._accounts.pop(session, None)
+
+    def forget_person(self, user: UUID) -> None:
+        """After a change of the tenants they belong to: all their sessions are looked up again."""
+        self._changes += 1
+        for session, (_, account) in list(self._accounts.items()):
+            if account is not None and account.id == user:
+                del self._accounts[session]
 
     async def _by_bearer(self, token: str) -> Visitor:
         claims = self._verify(token)
@@ -140,10 +149,13 @@ class Visitors:
         cached = self._accounts.get(claims.session_id)
         if cached is not None and cached[0] > monotonic():
             return cached[1]
+        changes = self._changes
         async with self._database.transaction() as connection:
             account = None
             if await SessionRepository(connection).is_live(claims.session_id, self._clock.now()):
                 account = await AccountRepository(connection).find(claims.user_id)
+        if changes != self._changes:
+            return account  # it may have been read before the change: good for this request, and not kept
         self._accounts[claims.session_id] = (monotonic() + FRESH_SECONDS, account)
         self._accounts.move_to_end(claims.session_id)
         if len(self._accounts) > _CAPACITY:

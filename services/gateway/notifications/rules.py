@@ -82,6 +82,11 @@ _WORDS: dict[Metric, _Words] = {
     ),
     "requests": _Words("requests", "are", "have", _number, "used up", _MONTH, _MONTH),
     "disk": _Words("disk usage", "is", "has", format_bytes, "full", "", ""),
+    "members": _Words("seats", "are", "have", _number, "taken", "Nobody can be added until you upgrade.", ""),
+    "projects": _Words("projects", "are", "have", _number, "used up", "No more can be made until you upgrade.", ""),
+    "credits": _Words(
+        "credits", "are", "have", _number, "used up", "Nothing can be paid with them until you add some.", ""
+    ),
 }
 
 

@@ -24,6 +24,25 @@ _OWNERS = """
     WHERE t.id = ANY($1::uuid[])
 """
 
+# What is counted in a statement after the lock stays until the commit.
+_LOCK = "SELECT FROM tenant WHERE id = $1 FOR NO KEY UPDATE"
+
+_ROLE = "SELECT role FROM membership WHERE tenant_id = $1 AND user_id = $2"
+
+_STATE = """
+    SELECT t.id, t.slug, t.name, t.owner_id, p.email AS owner_email, t.timezone, t.locale, t.created_at,
+           (SELECT count(*) FROM membership AS m WHERE m.tenant_id = t.id) AS members,
+           (SELECT count(*) FROM project AS j WHERE j.tenant_id = t.id) AS projects
+    FROM tenant AS t JOIN person AS p ON p.id = t.owner_id WHERE t.id = $1
+"""
+
+_UPDATE = """
+    UPDATE tenant SET name = coalesce($2, name), timezone = coalesce($3, timezone), locale = coalesce($4, locale)
+    WHERE id = $1 AND (name, timezone, locale)
+        IS DISTINCT FROM (coalesce($2, name), coalesce($3, timezone), coalesce($4, locale))
+    RETURNING true
+"""
+
 
 class TenantRepository:
     def __init__(self, connection: Any) -> None:
@@ -45,6 +64,22 @@ class TenantRepository:
     async def list_of(self, user: UUID) -> list[Membership]:
         """Oldest first. The transaction must be the person's own (`app.user_id`)."""
         return [Membership(*row.values()) for row in await self._connection.fetch(_MEMBERSHIPS, user)]
+
+    async def lock(self, tenant: UUID) -> None:
+        """Until the commit."""
+        await self._connection.execute(_LOCK, tenant)
+
+    async def find_role(self, tenant: UUID, user: UUID) -> Role | None:
+        found: Role | None = await self._connection.fetchval(_ROLE, tenant, user)
+        return found
+
+    async def find_state(self, tenant: UUID) -> Any | None:
+        """Its columns with `owner_email`, and how many `members` and `projects` there are, of one moment."""
+        return await self._connection.fetchrow(_STATE, tenant)
+
+    async def update(self, tenant: UUID, name: str | None, timezone: str | None, locale: str | None) -> bool:
+        """None leaves a field as it is. False when nothing is another than it was."""
+        return bool(await self._connection.fetchval(_UPDATE, tenant, name, timezone, locale))
 
     async def find_owners(self, tenants: Sequence[UUID]) -> dict[UUID, Any]:
         """Columns of the tenant with the owner's email and owner_name, by tenant; the unknown are left out."""

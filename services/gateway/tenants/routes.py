@@ -4,13 +4,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.gateway.accounts.rules import normalise_email
-from services.gateway.dependencies import Parts, UserId
+from services.gateway.dependencies import Caller, Parts, Team, UserId
 from services.gateway.errors import TenantNotFound
 from services.gateway.tenants.repository import TenantRepository
-from services.gateway.tenants.schemas import TenantFacts, TenantOut
+from services.gateway.tenants.schemas import TenantChangeIn, TenantDetailOut, TenantFacts, TenantIn, TenantOut
 from shared.http import Page, ServiceOnly
 
 router = APIRouter(tags=["tenants"])
+one = APIRouter(prefix="/api/tenants/{slug}", tags=["tenants"])
 
 
 @router.get("/api/tenants")
@@ -18,6 +19,30 @@ async def list_tenants(user: UserId, parts: Parts) -> Page[TenantOut]:
     """The tenants the caller belongs to, oldest first."""
     account = await parts.accounts.get(user)
     return Page(items=[TenantOut.of(m) for m in account.memberships], next_cursor=None)
+
+
+@router.post("/api/tenants", status_code=201)
+async def create_tenant(body: TenantIn, user: UserId, caller: Caller, parts: Parts) -> TenantDetailOut:
+    """One more team of the caller's own, as far as the plan of their first has teams."""
+    made = await parts.tenants.create(user, body.name, body.timezone, body.locale)
+    parts.visitors.forget_person(user)
+    if caller.session_id is not None:
+        parts.visitors.forget(caller.session_id)
+    return TenantDetailOut.of(await parts.tenants.get(made.id))
+
+
+@one.get("")
+async def get_own_tenant(team: Team, parts: Parts) -> TenantDetailOut:
+    return TenantDetailOut.of(await parts.tenants.get(team.tenant_id))
+
+
+@one.patch("")
+async def change_tenant(body: TenantChangeIn, team: Team, parts: Parts) -> TenantDetailOut:
+    """For owners and admins: another name, time zone or language."""
+    changed = await parts.tenants.change(
+        team.tenant_id, team.user_id, name=body.name, timezone=body.timezone, locale=body.locale
+    )
+    return TenantDetailOut.of(changed)
 
 
 @router.get("/internal/people/names", include_in_schema=False)

@@ -80,6 +80,8 @@ _SNAPSHOT = f"""
                          extract(month FROM statement_timestamp() AT TIME ZONE $2)::int AS month) AS m
             LEFT JOIN project_usage AS p ON (p.tenant_id, p.year, p.month) = (u.tenant_id, m.year, m.month)
             GROUP BY m.year, m.month) AS traffic,
+           (SELECT coalesce(jsonb_object_agg(f.metric, to_jsonb(f)), '{{}}')
+            FROM tenant_figure AS f WHERE f.tenant_id = u.tenant_id) AS figures,
            m.traffic AS used_traffic, m.images AS used_images, m.requests AS used_requests, m.disk AS used_disk
     FROM tenant_usage AS u, LATERAL ({MEASURED}) AS m WHERE u.tenant_id = $1
 """

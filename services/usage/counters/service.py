@@ -12,7 +12,8 @@ from services.usage.counters.tally import NOTHING
 from services.usage.entitlements.rules import Terms
 from services.usage.history.buckets import RETENTION, Retention
 from services.usage.history.repository import HistoryRepository
-from services.usage.metering.service import MeterService
+from services.usage.metering.meters import TELLING
+from services.usage.metering.service import MeterService, by_tenant
 from services.usage.months import timezone_of
 from services.usage.thresholds.repository import ThresholdRepository
 from services.usage.thresholds.rules import DEFAULTS, Crossings, Scale, Threshold
@@ -22,6 +23,9 @@ from services.usage.users.repository import UserRepository
 from shared.clock import Clock
 from shared.events import Metric
 from shared.kafka import Record
+
+# Topics of which most records are nothing to count by: no counters are locked, or begun, for those.
+_PARTLY = frozenset({"tenants.v1", "billing.v1"})
 
 NO_OTHERS: Mapping[UUID, Sequence[Crossings]] = MappingProxyType({})
 
@@ -43,7 +47,8 @@ class CounterService:
         """Applies a batch, each tenant's records in their order; repeats change nothing."""
         entries: defaultdict[UUID, list[Record]] = defaultdict(list)
         for record in records:
-            entries[record.tenant_id].append(record)
+            if record.topic not in _PARTLY or type(record.event) in TELLING:
+                entries[record.tenant_id].append(record)
         counters, now = CounterRepository(connection), self._clock.now()
         held, zones = await counters.lock(entries, now, self._slack), await timezone_of(connection, entries)
         changes = [fold(held[tenant], mine, zones[tenant]) for tenant, mine in entries.items()]
@@ -52,6 +57,8 @@ class CounterService:
 
     async def count_left_out(self, connection: Any, record: Record) -> list[Change]:
         """Applies one record that the consumer went past without its effect. That it is once is the caller's care."""
+        if record.topic in _PARTLY and type(record.event) not in TELLING:
+            return []
         counters = CounterRepository(connection)
         tenant = record.tenant_id
         held = await counters.lock([tenant], self._clock.now(), self._slack)
@@ -73,9 +80,7 @@ class CounterService:
         held = await counters.lock(tenants, now, self._slack)
         reviewed = await self._meters.review(connection, held, await timezone_of(connection, tenants))
         await self._thresholds.note(connection, reviewed.begun)
-        missed: defaultdict[UUID, list[Crossings]] = defaultdict(list)
-        for crossings in reviewed.missed:
-            missed[crossings.tenant_id].append(crossings)
+        missed = by_tenant(reviewed.missed)
         return await self._keep(connection, [review(state, now) for state in held.values()], missed)
 
     async def adjust(self, connection: Any, corrections: Mapping[UUID, Correction]) -> list[Change]:

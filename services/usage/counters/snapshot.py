@@ -1,10 +1,14 @@
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
 from services.usage.entitlements.rules import Terms
+from services.usage.figures.figure import Figure
+from services.usage.metering.meters import Meter
+from services.usage.months import Month
 from services.usage.thresholds.repository import thresholds_of
 from services.usage.thresholds.rules import DEFAULTS, Level, Threshold, Unit
 from shared.events import Metric
@@ -45,6 +49,16 @@ class MonthTraffic(BaseModel):
     requests: int
 
 
+class FigureRow(BaseModel):
+    """Of one metric, as it was told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    used: int
+    remaining: int | None
+    month: date | None
+
+
 class Snapshot(BaseModel):
     """A tenant's usage at one moment: total, parts and thresholds are of the same `position`."""
 
@@ -73,14 +87,21 @@ class Snapshot(BaseModel):
     used_images: int
     used_requests: int
     used_disk: int
+    figures: dict[Metric, FigureRow]
 
     @property
     def terms(self) -> Terms:
         return Terms(self.version, self.plan, self.limit, self.limits)
 
-    def used(self, metric: Metric) -> int:
-        """In its unit; of the month that runs, where it has months."""
-        return self.bytes if metric == "storage" else int(getattr(self, f"used_{metric}"))
+    def standing(self, meter: Meter) -> tuple[int, int | None]:
+        """What is used of it in its unit, of the month that runs where it has months, and its limit."""
+        granted = self.terms.limit_of(meter.limit)
+        if meter.told is not None:
+            row, runs = self.figures.get(meter.metric), Month.of(self.as_of, ZoneInfo(self.timezone))
+            told = None if row is None else Figure.stored(row.used, row.remaining, row.month)
+            figure = (told or meter.told.before_any(meter.least)).on(runs)
+            return figure.used, figure.limit(granted)
+        return self.bytes if meter.metric == "storage" else int(getattr(self, f"used_{meter.metric}")), granted
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:

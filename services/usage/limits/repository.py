@@ -14,12 +14,14 @@ _STANDING = f"""
                WHEN 'images' THEN coalesce(m.images, 0)
                WHEN 'requests' THEN coalesce(m.requests, 0)
                WHEN 'disk' THEN ({DISK.format(tenant="u.tenant_id")})
-           END AS used
+           END AS used,
+           f.used AS told, f.remaining, f.month
     FROM tenant_usage AS u
     LEFT JOIN tenant AS t ON t.tenant_id = u.tenant_id
     LEFT JOIN tenant_month AS m ON m.tenant_id = u.tenant_id
         AND m.year = extract(year FROM statement_timestamp() AT TIME ZONE coalesce(t.timezone, 'UTC'))::int
         AND m.month = extract(month FROM statement_timestamp() AT TIME ZONE coalesce(t.timezone, 'UTC'))::int
+    LEFT JOIN tenant_figure AS f ON f.tenant_id = u.tenant_id AND f.metric = $2
     LEFT JOIN threshold_choice AS c ON c.tenant_id = u.tenant_id AND c.metric = $2
     WHERE u.tenant_id = $1
 """

@@ -12,7 +12,7 @@ from shared.events import Metric
 
 
 class UsageCheckIn(BaseModel):
-    """`amount` that is about to be added, in the metric's unit: bytes, or how many images or requests."""
+    """`amount` that is about to be added, in the metric's unit: bytes, or how many there are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +65,9 @@ class LimitOut(BaseModel):
 
 
 class LimitsOut(BaseModel):
-    """`within`: no metric is at its limit, but for those of which the plan has none at all and nothing is used."""
+    """`within`: no metric is at its limit, but for those of which the plan has no more than every tenant uses: nothing,
+    or the one seat of its owner.
+    """
 
     within: bool
     position: int
@@ -81,13 +83,8 @@ class LimitsOut(BaseModel):
 def metered(usage: Snapshot) -> list[LimitOut]:
     """Every metric there is, of one moment."""
     zone = ZoneInfo(usage.timezone)
-    return [
-        LimitOut.of(
-            meter, usage.used(meter.metric), usage.terms.limit_of(meter.limit), meter.reset_at(usage.as_of, zone)
-        )
-        for meter in METERS.values()
-    ]
+    return [LimitOut.of(meter, *usage.standing(meter), meter.reset_at(usage.as_of, zone)) for meter in METERS.values()]
 
 
 def _is_within(item: LimitOut) -> bool:
-    return item.status != "full" or (item.used, item.limit) == (0, 0)
+    return item.status != "full" or item.used == item.limit == METERS[item.metric].least

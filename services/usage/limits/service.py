@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 from services.usage.counters.reader import CounterReader
 from services.usage.entitlements.rules import Terms
 from services.usage.errors import EntitlementsUnknown
+from services.usage.figures.figure import Figure
 from services.usage.limits import repository
 from services.usage.limits.rules import remaining
 from services.usage.limits.schemas import LimitsOut, UsageCheckIn, UsageCheckOut
-from services.usage.metering.meters import METERS
+from services.usage.metering.meters import METERS, Meter
+from services.usage.months import Month
 from services.usage.thresholds.repository import thresholds_of
-from services.usage.thresholds.rules import Scale
 from shared.db import Database
 from shared.events import Metric
 
@@ -63,13 +64,24 @@ class LimitService:
         if found is None:
             raise EntitlementsUnknown
         meter, zone = METERS[metric], ZoneInfo(found["timezone"])
-        scale = Scale(meter.usual if found["items"] is None else thresholds_of(found["items"]))
-        ceiling = scale.ceiling(_terms(found).limit_of(meter.limit))
-        return Standing(found["position"], found["as_of"], found["used"], ceiling, meter.reset_at(found["as_of"], zone))
+        used, limit = _used(found, meter, zone)
+        scale = meter.scale(chosen=None if found["items"] is None else thresholds_of(found["items"]))
+        reset_at = meter.reset_at(found["as_of"], zone)
+        return Standing(found["position"], found["as_of"], used, scale.ceiling(limit), reset_at)
 
     async def _find(self, tenant: UUID, metric: Metric) -> Any | None:
         async with self._database.transaction(tenant) as connection:
             return await repository.find(connection, tenant, metric)
+
+
+def _used(found: Any, meter: Meter, zone: tzinfo) -> tuple[int, int | None]:
+    """And the limit of it."""
+    granted = _terms(found).limit_of(meter.limit)
+    if meter.told is None:
+        return found["used"], granted
+    told = None if found["told"] is None else Figure.stored(found["told"], found["remaining"], found["month"])
+    figure = (told or meter.told.before_any(meter.least)).on(Month.of(found["as_of"], zone))
+    return figure.used, figure.limit(granted)
 
 
 def _terms(found: Any) -> Terms:

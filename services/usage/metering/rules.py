@@ -150,7 +150,8 @@ class _Walker:
         self._added: dict[Month, Sums] = {}
         self._started: list[Month] = []
         self._dials = [
-            Dial(meter, held.scales[meter.metric], held.arms.get(meter.metric, {}), held.terms) for meter in MONTHLY
+            Dial(meter, held.scales[meter.metric], held.arms.get(meter.metric, {}), held.terms.limit_of(meter.limit))
+            for meter in MONTHLY
         ]
 
     def begin(self, month: Month, at: datetime, traceparent: str | None) -> None:
@@ -182,7 +183,7 @@ class _Walker:
     def judge(self, at: datetime, traceparent: str | None, *, anew: bool = False) -> None:
         """`anew`: by other terms or thresholds than those it stands by, maybe."""
         for dial in self._dials if anew else ():
-            dial.take(self._terms)
+            dial.take(self._terms.limit_of(dial.meter.limit))
         if self.begun is None:
             return
         sums = self._sums.get(self.begun, _NOTHING)
@@ -201,7 +202,7 @@ class Dial:
     meter: Meter
     scale: Scale
     arms: Arms
-    terms: Terms
+    limit: int | None
     passed: list[Passed] = field(default_factory=list)
     _floor: int = 0
     _ceiling: int = 0
@@ -209,14 +210,14 @@ class Dial:
     def __post_init__(self) -> None:
         self._measure()
 
-    def take(self, terms: Terms) -> None:
-        self.terms = terms
+    def take(self, limit: int | None) -> None:
+        self.limit = limit
         self._floor = self._ceiling = 0  # look again, whatever is used
 
     def turn(self, used: int, at: datetime, traceparent: str | None, month: Month | None = None) -> None:
         if self._floor <= used < self._ceiling:
             return
-        self.arms, passings = self.scale.judge(self.arms, used, self._limit)
+        self.arms, passings = self.scale.judge(self.arms, used, self.limit)
         period = None if month is None else month.first
         self.passed += [Passed(passing, at, traceparent, period) for passing in passings]
         self._measure()
@@ -224,9 +225,5 @@ class Dial:
     def crossings(self, tenant: UUID) -> Crossings:
         return Crossings(tenant, self.meter.metric, self.arms, self.passed)
 
-    @property
-    def _limit(self) -> int | None:
-        return self.terms.limit_of(self.meter.limit)
-
     def _measure(self) -> None:
-        self._floor, self._ceiling = self.scale.band(self.arms, self._limit)
+        self._floor, self._ceiling = self.scale.band(self.arms, self.limit)

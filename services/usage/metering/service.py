@@ -1,22 +1,23 @@
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
 from services.usage.counters.rules import State
 from services.usage.counters.tally import Entry
 from services.usage.entitlements.rules import Terms
-from services.usage.metering.meters import METERS, MONTHLY
+from services.usage.figures.service import FigureService
+from services.usage.metering.meters import AHEAD, METERS, MONTHLY
 from services.usage.metering.repository import MonthRepository
 from services.usage.metering.rules import Dial, Months, Step, rejudge, review, steps_of, walk
 from services.usage.months import Month
 from services.usage.thresholds.repository import Standing, ThresholdRepository
-from services.usage.thresholds.rules import Crossings, Scale
+from services.usage.thresholds.rules import Crossings
 from shared.clock import Clock
 from shared.events import Metric
 
-AHEAD = timedelta(days=1)  # what a clock may be wrong by: a month further ahead does not begin
 _METRICS = tuple(meter.metric for meter in MONTHLY)
 _DISK = METERS["disk"]
 
@@ -35,6 +36,7 @@ class MeterService:
     def __init__(self, clock: Clock, slack: int) -> None:
         self._clock = clock
         self._slack = slack
+        self._figures = FigureService(clock, slack)
 
     async def count(
         self,
@@ -50,7 +52,9 @@ class MeterService:
         for tenant, mine in entries.items():
             if found := steps_of(mine, 0 if left_out else held[tenant].position, zones[tenant]):
                 steps[tenant] = found
-        return await self._walk(connection, held, steps, zones) if steps else {}
+        passed = await self._walk(connection, held, steps, zones) if steps else []
+        passed += await self._figures.note(connection, held, entries, zones)
+        return by_tenant(passed)
 
     async def grant(
         self, connection: Any, state: State, terms: Terms, zone: tzinfo, traceparent: str | None
@@ -58,8 +62,8 @@ class MeterService:
         """What is passed by other terms."""
         now = self._clock.now()
         steps = {state.tenant_id: [Step(Month.of(now, zone), now, traceparent, terms=terms)]}
-        found = await self._walk(connection, {state.tenant_id: state}, steps, {state.tenant_id: zone})
-        return found.get(state.tenant_id, [])
+        passed = await self._walk(connection, {state.tenant_id: state}, steps, {state.tenant_id: zone})
+        return [*passed, *await self._figures.grant(connection, state, terms, traceparent)]
 
     async def prepare(self, connection: Any, metric: Metric) -> None:
         """Before the tenants are locked."""
@@ -73,6 +77,8 @@ class MeterService:
         now = self._clock.now()
         if metric == _DISK.metric:
             return await self._judge_disks(connection, [state], now, traceparent)
+        if METERS[metric].told is not None:
+            return await self._figures.rescale(connection, state, metric, zone, traceparent)
         month = Month.of(now, zone)
         [held] = await self._load(connection, {state.tenant_id: state}, {state.tenant_id: {month}})
         metered = rejudge(held, month, now, traceparent)
@@ -85,10 +91,12 @@ class MeterService:
         current = {tenant: Month.of(now, zones[tenant]) for tenant in held}
         months = await self._load(connection, held, {tenant: {month} for tenant, month in current.items()})
         looks = [review(mine, current[mine.tenant_id], now) for mine in months]
-        await MonthRepository(connection).save([begun for begun, _ in looks], now)
+        await MonthRepository(connection).save([began for began, _ in looks], now)
         missed = [crossing for _, found in looks for crossing in found]
         missed += await self._judge_disks(connection, list(held.values()), now, None)
-        return Reviewed([crossing for begun, _ in looks for crossing in begun.crossings], missed)
+        begun, more = await self._figures.review(connection, held, zones)
+        begun += [crossing for began, _ in looks for crossing in began.crossings]
+        return Reviewed(begun, missed + more)
 
     async def _walk(
         self,
@@ -96,13 +104,13 @@ class MeterService:
         held: Mapping[UUID, State],
         steps: Mapping[UUID, Sequence[Step]],
         zones: Mapping[UUID, tzinfo],
-    ) -> dict[UUID, list[Crossings]]:
+    ) -> list[Crossings]:
         now = self._clock.now()
         wanted = {tenant: {step.month for step in mine} for tenant, mine in steps.items()}
         months = await self._load(connection, held, wanted)
         metered = [walk(mine, steps[mine.tenant_id], Month.of(now + AHEAD, zones[mine.tenant_id])) for mine in months]
         await MonthRepository(connection).save(metered, now)
-        return {one.tenant_id: list(one.crossings) for one in metered if one.crossings}
+        return [crossing for one in metered for crossing in one.crossings]
 
     async def _load(
         self, connection: Any, held: Mapping[UUID, State], wanted: Mapping[UUID, set[Month]]
@@ -119,7 +127,7 @@ class MeterService:
         mine = {meter.metric: standings.get((state.tenant_id, meter.metric)) for meter in MONTHLY}
         arms = {metric: standing[0] for metric, standing in mine.items() if standing is not None}
         scales = {
-            meter.metric: Scale(meter.usual, self._slack) if (own := mine[meter.metric]) is None else own[1]
+            meter.metric: meter.scale(self._slack) if (own := mine[meter.metric]) is None else own[1]
             for meter in MONTHLY
         }
         return Months(state.tenant_id, state.terms, begun, sums, arms, scales)
@@ -135,8 +143,15 @@ class MeterService:
         used, crossings = await MonthRepository(connection).list_disks([tenant for tenant, _ in standings]), []
         for state in held:
             if (standing := standings.get((state.tenant_id, _DISK.metric))) is not None:
-                dial = Dial(_DISK, standing[1], standing[0], state.terms)
-                dial.take(state.terms)  # the thresholds may be others than those it stands by
+                dial = Dial(_DISK, standing[1], standing[0], None)
+                dial.take(None)  # the thresholds may be others than those it stands by
                 dial.turn(used[state.tenant_id], at, traceparent)
                 crossings += [dial.crossings(state.tenant_id)] if dial.passed else []
         return crossings
+
+
+def by_tenant(passed: Sequence[Crossings]) -> dict[UUID, list[Crossings]]:
+    found: defaultdict[UUID, list[Crossings]] = defaultdict(list)
+    for crossing in passed:
+        found[crossing.tenant_id].append(crossing)
+    return found

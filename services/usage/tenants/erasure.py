@@ -18,6 +18,7 @@ ERASED = (
     "project_usage",
     "project_storage",
     "tenant_month",
+    "tenant_figure",
     "disk_usage",
     "cleanup_day",
     "storage_management",

@@ -66,8 +66,9 @@ _STANDING = """
            (SELECT c.items FROM threshold_choice AS c WHERE c.tenant_id = u.tenant_id AND c.metric = $2) AS chosen,
            (SELECT coalesce(jsonb_agg(jsonb_build_array(s.unit, s.value)), '[]') FROM threshold_state AS s
             WHERE s.tenant_id = u.tenant_id AND s.metric = $2 AND s.reached) AS reached,
-           (SELECT make_date(m.year, m.month, 1) FROM tenant_month AS m WHERE m.tenant_id = u.tenant_id AND m.begun
-            ORDER BY m.year DESC, m.month DESC LIMIT 1)
+           coalesce((SELECT f.month FROM tenant_figure AS f WHERE f.tenant_id = u.tenant_id AND f.metric = $2),
+                    (SELECT make_date(m.year, m.month, 1) FROM tenant_month AS m
+                     WHERE m.tenant_id = u.tenant_id AND m.begun ORDER BY m.year DESC, m.month DESC LIMIT 1))
            = date_trunc('month', statement_timestamp() AT TIME ZONE $3::text)::date AS runs
     FROM tenant_usage AS u WHERE u.tenant_id = $1
 """
@@ -92,9 +93,9 @@ class ThresholdRepository:
         for row in await self._connection.fetch(_LOAD, tenants, metrics):
             level = Level(row["unit"], row["value"])
             arms[row["tenant_id"], row["metric"]][level] = Arm(row["armed"], row["reached"])
-        usual = {metric: Scale(METERS[metric].usual, slack) for metric in metrics}
+        usual = {metric: METERS[metric].scale(slack) for metric in metrics}
         chosen = {
-            (row["tenant_id"], row["metric"]): Scale(thresholds_of(row["items"]), slack)
+            (row["tenant_id"], row["metric"]): METERS[row["metric"]].scale(slack, thresholds_of(row["items"]))
             for row in await self._connection.fetch(_CHOSEN, tenants, metrics)
         }
         return {key: (arms[key], chosen.get(key, usual[key[1]])) for key in arms.keys() | chosen.keys()}

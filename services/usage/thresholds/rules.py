@@ -27,22 +27,26 @@ class Level(NamedTuple):
     def amount(self) -> int | None:
         return self.value if self.unit == "amount" else None
 
-    def step(self, limit: int | None) -> int | None:
-        """The least usage that has reached it, at least 1: nothing at all has reached nothing. None: never reached."""
-        return self._share(self.value, limit)
+    def step(self, limit: int | None, least: int = 0) -> int | None:
+        """The least usage that has reached it: more than `least`, for what everybody has has reached nothing. None:
+        never reached.
+        """
+        return self._share(self.value, limit, least)
 
-    def low(self, limit: int | None, slack: int) -> int | None:
-        """Usage below this, and at the latest below 1, has left it: `slack` percent below the step."""
-        step, low = self.step(limit), self._share(max(0, self.value - slack), limit)
+    def low(self, limit: int | None, slack: int, least: int = 0) -> int | None:
+        """Usage below this, and at the latest what is no more than `least`, has left it: `slack` percent below the
+        step.
+        """
+        step, low = self.step(limit, least), self._share(max(0, self.value - slack), limit, least)
         if self.unit == "amount":
             low = max(1, self.value - self.value * slack // 100)
         return None if step is None or low is None else min(step, low)
 
-    def _share(self, value: int, limit: int | None) -> int | None:
+    def _share(self, value: int, limit: int | None, least: int) -> int | None:
         if self.unit == "amount":
             return max(1, value)
         # Whole numbers: 79.999… % of a petabyte must not round up to 80.
-        return None if limit is None else max(1, -(-value * limit // 100))
+        return None if limit is None else max(least + 1, -(-value * limit // 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,13 @@ class Crossings:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A tenant's thresholds of one metric; `slack`: so many percent below a threshold it is armed again."""
+    """A tenant's thresholds of one metric; `slack`: so many percent below a threshold it is armed again; `least`: what
+    every tenant has of it.
+    """
 
     thresholds: tuple[Threshold, ...] = DEFAULTS
     slack: int = 0
+    least: int = 0
     _levels: frozenset[Level] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -145,28 +152,27 @@ class Scale:
         floor, ceiling = -_FAR, _FAR
         for level in self._levels:
             if arms.get(level, _FRESH).reached:
-                low = level.low(limit, self.slack)
+                low = level.low(limit, self.slack, self.least)
                 floor = max(floor, _FAR if low is None else low)
-            elif (step := level.step(limit)) is not None:
+            elif (step := level.step(limit, self.least)) is not None:
                 ceiling = min(ceiling, step)
         return floor, ceiling
 
     def ceiling(self, limit: int | None) -> int | None:
         """What may be used at most: the limit, or the lowest of the hard thresholds below it. None: unlimited."""
-        steps = [threshold.level.step(limit) for threshold in self.thresholds if threshold.hard]
+        steps = [threshold.level.step(limit, self.least) for threshold in self.thresholds if threshold.hard]
         return min([step for step in (*steps, limit) if step is not None], default=None)
 
-    @staticmethod
-    def reached(threshold: Threshold, used: int, limit: int | None) -> bool:
-        step = threshold.level.step(limit)
+    def reached(self, threshold: Threshold, used: int, limit: int | None) -> bool:
+        step = threshold.level.step(limit, self.least)
         return step is not None and used >= step
 
     def _left(self, threshold: Threshold, used: int, limit: int | None) -> bool:
-        low = threshold.level.low(limit, self.slack)
+        low = threshold.level.low(limit, self.slack, self.least)
         return low is None or used < low
 
     def _rising(self, limit: int | None) -> list[Threshold]:
-        return sorted(self.thresholds, key=lambda t: (t.level.step(limit) or 0, t.level))
+        return sorted(self.thresholds, key=lambda t: (t.level.step(limit, self.least) or 0, t.level))
 
 
 DEFAULT = Scale()

@@ -35,7 +35,7 @@ class AlertOut(BaseModel):
 
 
 class ThresholdIn(BaseModel):
-    """Either `percent` of the limit or an `amount` in the metric's unit: bytes, or how many images or requests."""
+    """Either `percent` of the limit or an `amount` in the metric's unit: bytes, or how many there are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,7 +66,7 @@ class ThresholdsIn(BaseModel):
 
     @model_validator(mode="after")
     def _of_a_limit(self) -> Self:
-        if METERS[self.metric].limit is None and any(item.percent is not None for item in self.items):
+        if not METERS[self.metric].limited and any(item.percent is not None for item in self.items):
             raise ValueError(f"no plan limits {self.metric}: an amount is wanted")
         return self
 

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from services.billing.worker import build
-from shared.events import TenantCreated, TenantEvent, TenantUpdated
+from shared.events import TenantCreated, TenantDeleted, TenantEvent, TenantUpdated
 from shared.http.app import Check
 from shared.ids import new_id
 from shared.kafka.publisher import Publisher
@@ -114,6 +114,15 @@ async def test_a_new_tenant_gets_the_free_plan(world: World, bootstrap: str) -> 
     assert await published(bootstrap, "entitlements.v1", 1) == [("entitlements.changed", 1, str(tenant))]
     rows = await query(world.dsn.worker, "SELECT plan, version FROM subscription WHERE tenant_id = $1", tenant)
     assert [tuple(found) for found in rows] == [("free", 1)]
+
+
+async def test_whatever_tells_of_a_tenant_gives_it_the_free_plan(bootstrap: str) -> None:
+    """The topic is compacted: nothing but the newest record may be left of a tenant."""
+    found, gone = uuid4(), uuid4()
+    async with Publisher(bootstrap, source="/stowage/gateway") as publisher:
+        await publisher.publish("tenants.v1", [row(TenantDeleted, gone, 2)])
+        await publisher.publish("tenants.v1", [row(TenantUpdated, found, 7)])
+    assert await published(bootstrap, "entitlements.v1", 1) == [("entitlements.changed", 1, str(found))]
 
 
 async def test_from_the_callback_to_kafka(world: World, bootstrap: str) -> None:

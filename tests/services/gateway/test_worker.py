@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from services.gateway.events.hub import CHANNEL
 from services.gateway.settings import Settings
 from services.gateway.worker import build
+from shared.events import EntitlementsChanged
 from shared.kafka import Record
 from shared.kafka.publisher import Publisher
 from shared.outbox import Listener
@@ -21,6 +22,7 @@ from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import query
 from tests.services.gateway.harness import PASSWORD, Gateway, make_settings
 from tests.services.gateway.notifications.samples import crossed, paid, record
+from tests.services.gateway.plans import NOTHING_LIMITED, as_
 
 
 @pytest.fixture
@@ -96,6 +98,36 @@ async def test_events_twice_over_the_wire_notify_once(gateway: Gateway, publishe
     assert sorted(row["kind"] for row in rows) == ["payment_completed", "storage_critical", "storage_warning"]
     mails = await query(gateway.database.superuser, "SELECT id FROM mail")
     assert {mail["id"] for mail in mails} == {row["id"] for row in rows}
+
+
+async def test_what_a_plan_allows_is_heard_and_the_newest_holds(gateway: Gateway, publisher: Publisher) -> None:
+    """Without asking billing, whose stub answers nothing that could be understood."""
+    ada, bob = await gateway.sign_up(), await gateway.sign_up()
+    tenant, plans = UUID(ada.tenant["id"]), {2: 2, 1: 50, 3: 1}
+
+    def entitled(version: int) -> Record:
+        granted = NOTHING_LIMITED.model_copy(update={"members": plans[version]})
+        event = EntitlementsChanged(tenant_id=tenant, version=version, plan="p", plan_version=1, entitlements=granted)
+        # The topic is compacted: a later record may hold an older version, when two ways met.
+        return record(event, list(plans).index(version) + 1)
+
+    async def heard(version: int) -> None:
+        sql = "SELECT version FROM tenant_entitlement WHERE tenant_id = $1 AND version = $2"
+        async with asyncio.timeout(20):
+            while not await query(gateway.database.superuser, sql, tenant, version):
+                await asyncio.sleep(0.02)
+
+    path = f"/api/tenants/{ada.tenant['slug']}/members"
+    await _send(publisher, entitled(2), entitled(1), entitled(2))
+    await heard(2)
+    assert (await as_(gateway, ada, "POST", path, {"email": bob.email}))[0] == 201
+    carl = await gateway.sign_up()
+    assert (await as_(gateway, ada, "POST", path, {"email": carl.email}))[1]["code"] == "plan_limit_members"
+    await _send(publisher, entitled(3))
+    await heard(3)
+    status, body = await as_(gateway, ada, "POST", path, {"email": carl.email})
+    assert (status, body["limit"], body["used"]) == (403, 1, 2), "nobody is thrown out by a smaller plan"
+    assert not [seen for seen in gateway.stub.seen if seen.path.startswith("/internal/entitlements")]
 
 
 async def test_a_new_tenant_is_announced(gateway: Gateway, publisher: Publisher, own_broker: EmbeddedBroker) -> None:

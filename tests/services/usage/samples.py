@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.events import (
+    CreditsChanged,
     Entitlements,
     EntitlementsChanged,
     Event,
@@ -135,10 +136,13 @@ def granted(
     plan: str = "free",
     traffic: int | None = None,
     images: int | None = None,
+    members: int | None = None,
+    projects: int | None = None,
     isolation: Isolation = "shared",
     at: datetime | None = None,
 ) -> Record:
-    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images, "isolation": isolation}
+    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
+    limits |= {"members": members, "projects": projects, "isolation": isolation}
     entitlements = FREE.model_copy(update=limits)
     return record(
         version,
@@ -148,7 +152,14 @@ def granted(
 
 
 def told(
-    tenant: UUID, seq: int = 1, kind: type[TenantEvent] = TenantCreated, *, zone: str = "UTC", owner: UUID | None = None
+    tenant: UUID,
+    seq: int = 1,
+    kind: type[TenantEvent] = TenantCreated,
+    *,
+    zone: str = "UTC",
+    owner: UUID | None = None,
+    members: int = 1,
+    projects: int = 0,
 ) -> Record:
     """News of a tenant that owns itself unless said otherwise."""
     event = kind(
@@ -159,8 +170,19 @@ def told(
         owner_email="t@example.org",
         timezone=zone,
         locale="en",
+        members=members,
+        projects=projects,
     )
     return record(seq, event)
+
+
+def credited(
+    seq: int, balance: int, spent: int = 0, month: str = "2026-03", *, tenant: UUID = TENANT, at: datetime | None = None
+) -> Record:
+    """What billing says of a tenant's credits."""
+    return record(
+        seq, CreditsChanged(tenant_id=tenant, balance=balance, spent_month=spent, month=month, at=at or moment(seq)), at
+    )
 
 
 def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int], tenant: UUID = TENANT) -> Record:

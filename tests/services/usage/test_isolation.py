@@ -30,6 +30,7 @@ TABLES = [
     "traffic_hour",
     "traffic_day",
     "tenant_month",
+    "tenant_figure",
     "user_usage",
     "fold_checkpoint",
     "counter_adjustment",
@@ -59,6 +60,7 @@ _FILL = """
     INSERT INTO traffic_hour VALUES ($1, '2026-03-01', 1, 1, 1);
     INSERT INTO traffic_day VALUES ($1, '2026-03-01', 1, 1, 1);
     INSERT INTO tenant_month VALUES ($1, 2026, 3, 1, 2, 3, 4, true, now());
+    INSERT INTO tenant_figure VALUES ($1, 'members', 1, NULL, NULL, 1, now());
     INSERT INTO user_usage VALUES ($1, gen_random_uuid(), 90, 1, now());
     INSERT INTO fold_checkpoint VALUES ($1, 1, '[]');
     INSERT INTO counter_adjustment VALUES ($1, gen_random_uuid(), 1, 'test', '[]', now())

@@ -19,7 +19,7 @@ from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
 from services.usage.worker import build
 from shared.db import Database
-from shared.events import TenantDeleted
+from shared.events import TenantDeleted, TenantUpdated
 from shared.kafka.publisher import Publisher
 from shared.kafka.records import Record
 from shared.outbox import Listener, Wake
@@ -27,7 +27,7 @@ from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import PROJECTS, START, deleted, granted, stored, told, trace, traffic
+from tests.services.usage.samples import PROJECTS, START, credited, deleted, granted, stored, told, trace, traffic
 
 
 @dataclass
@@ -186,6 +186,24 @@ async def test_traffic_twice_with_a_gap_beside_files_is_added_once(running: Runn
         )
         sums = [sum(column) for column in zip(*(row[1:4] for row in rows), strict=True)]
         assert list(whole) == sums, "in the same commit"
+
+
+async def test_credits_kafka_lost_are_fetched_from_billing_and_members_are_the_newest(running: Running) -> None:
+    """Of credits nothing may be missing; the topic of tenants is compacted, so that the newest is enough."""
+    tenant = uuid4()
+    spent = [credited(seq, 100 - 10 * seq, 10 * seq, tenant=tenant, at=START) for seq in range(1, 10)]
+    running.ledger.entries = spent
+    await running.send(granted(1, 100, members=5, tenant=tenant), spent[0], spent[0], spent[2])
+    await running.send(spent[8], spent[8], told(tenant, 9, TenantUpdated, members=4))
+    await running.send(told(tenant, 2, TenantUpdated, members=2), spent[1])
+    wanted = {"members": 4, "projects": 0, "credits": 90}
+    await running.settled(
+        tenant, lambda usage: usage.version == 1 and wanted == {m: f.used for m, f in usage.figures.items()}
+    )
+    [row] = await query(running.database.dsn, "SELECT seq FROM consumer_position WHERE topic = 'billing.v1'")
+    assert row["seq"] == 9
+    sql = "SELECT metric, value FROM alert WHERE tenant_id = $1 ORDER BY metric, value"
+    assert [tuple(r) for r in await query(running.database.dsn, sql, tenant)] == [("credits", 80), ("members", 80)]
 
 
 async def _months(running: Running, tenant: UUID) -> list[tuple[UUID | None, int, int, int, int]]:

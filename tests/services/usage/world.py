@@ -65,7 +65,7 @@ class World:
             [
                 (frozenset({"tenants.v1"}), TenantHandler(self.isolation, lambda: None)),
                 (frozenset({"entitlements.v1"}), IsolationHandler(self.isolation, lambda: None)),
-                (frozenset({"files.v1", "entitlements.v1", "traffic.v1"}), usage),
+                (frozenset({"files.v1", "entitlements.v1", "traffic.v1", "tenants.v1", "billing.v1"}), usage),
                 (frozenset({"files.v1"}), CleanupHandler()),
             ]
         )

@@ -6,7 +6,7 @@ from shared.db.alembic_env import roles
 from shared.db.rls import protect
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:

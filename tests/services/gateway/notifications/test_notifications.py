@@ -72,6 +72,10 @@ def test_words_for_thresholds(percent: int, kind: str) -> None:
             "1,000,000 are used",
         ),
         ("disk", None, 5 * GB, None, "disk_warning", "Your disk usage has reached 5 GB", "5 GB are used."),
+        ("members", 100, 5, 5, "members_full", "Your seats are taken", "5 of 5 are used. Nobody can be added until"),
+        ("projects", 80, 4, 5, "projects_warning", "80 % of your projects are used", "4 of 5 are used, 1 are left."),
+        ("credits", 95, 39, 40, "credits_critical", "Critical: 95 % of your credits are used", "39 of 40 are used, 1"),
+        ("credits", 100, 40, 40, "credits_full", "Your credits are used up", "Nothing can be paid with them until"),
     ],
 )
 def test_each_metric_is_called_by_its_name(

@@ -76,6 +76,9 @@ async def test_every_metric_beside_its_limit(api: Api) -> None:
         ("images", "images", 1, 50, 2.0, "ok"),
         ("requests", "requests", 10, None, None, "unlimited"),
         ("disk", "bytes", 0, None, None, "unlimited"),
+        ("members", "members", 1, None, None, "unlimited"),
+        ("projects", "projects", 0, None, None, "unlimited"),
+        ("credits", "credits", 0, 0, 100.0, "full"),
     ]
     assert [i["reset_at"] and datetime.fromisoformat(i["reset_at"]) for i in body["items"]] == [
         None,
@@ -83,6 +86,9 @@ async def test_every_metric_beside_its_limit(api: Api) -> None:
         NEXT,
         NEXT,
         None,
+        None,
+        None,
+        NEXT,
     ]
     assert body["within"] is True
     inside = (await api.get(f"/internal/usage/{TENANT}/limits", as_=SERVICE))[1]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -262,5 +263,6 @@ def test_it_begins_anew_where_the_tenant_is(now: datetime, zone: str, at: dateti
 
 
 def test_every_metric_has_its_row() -> None:
-    assert list(METERS) == ["storage", "traffic", "images", "requests", "disk"]
-    assert {m.metric for m in METERS.values() if m.limit is None} == {"requests", "disk"}
+    assert list(METERS) == list(get_args(Metric))
+    assert {m.metric for m in METERS.values() if not m.limited} == {"requests", "disk"}
+    assert {m.metric for m in METERS.values() if m.monthly} == {"traffic", "images", "requests", "credits"}

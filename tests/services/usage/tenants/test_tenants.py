@@ -65,9 +65,11 @@ async def test_files_before_their_tenant(here: World) -> None:
     assert (await here.get(tenant))[1]["total_used"] == 65
 
 
-async def test_news_of_tenants_make_no_counters(here: World) -> None:
-    await here.apply(told(uuid4()))
-    assert await query(here.dsn.superuser, "SELECT 1 FROM tenant_usage") == []
+async def test_news_of_a_tenant_begin_its_counters_and_its_end_does_not(here: World) -> None:
+    tenant = uuid4()
+    await here.apply(told(tenant), told(uuid4(), 2, TenantDeleted))
+    rows = await query(here.dsn.superuser, "SELECT tenant_id, position, bytes, entitlements_version FROM tenant_usage")
+    assert [tuple(row) for row in rows] == [(tenant, 0, 0, 0)], "what it is entitled to is not known by that"
 
 
 async def test_isolation_is_for_administrators(here: World) -> None:
