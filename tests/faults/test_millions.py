@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import asyncpg
@@ -169,20 +170,25 @@ async def consume(broker: Broker, workers: Workers, events: int, sent: int) -> i
     for _ in range(2):
         workers.start()
     connection: Any = await asyncpg.connect(workers.database.superuser)
-    before: dict[int, int] = {}
-    after: dict[int, int] = {}
+    memory: dict[int, list[int]] = {}
     while await connection.fetchval(_READ) < sent:
         done = await connection.fetchval(_PROGRESS) / events
         if todo and done >= todo[0][0]:
             await happen(todo.pop(0)[1], broker, workers, chance)
         elif done > CHAOS + 0.05:
-            after = workers.memory()
-            before = before or after
+            for pid, size in workers.memory().items():
+                memory.setdefault(pid, []).append(size)
         assert all(process.poll() is None for process in workers.running), workers.log.read_text()[-2_000:]
         await asyncio.sleep(0.1)
     await connection.close()
     assert not todo, f"never came to {todo}"
-    return max((after[pid] - before[pid] for pid in after.keys() & before.keys()), default=0)
+    return max(growth(sizes) for sizes in memory.values())
+
+
+def growth(sizes: list[int]) -> int:
+    """Between the middle of the first third and that of the last: what a batch takes comes and goes."""
+    third = max(1, len(sizes) // 3)
+    return round(median(sizes[-third:]) - median(sizes[:third]))
 
 
 async def happen(what: str, broker: Broker, workers: Workers, chance: random.Random) -> None:
