@@ -10,6 +10,7 @@ from shared.events.alerts import (
 )
 from shared.events.base import Event
 from shared.events.billing import (
+    InvoiceIssued,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -51,6 +52,7 @@ __all__ = [
     "FileStored",
     "FileTrashed",
     "FileType",
+    "InvoiceIssued",
     "Metric",
     "PaymentCancelled",
     "PaymentCompleted",

@@ -1,4 +1,4 @@
-"""`billing.v1`: payments and subscriptions. Amounts are integers in minor units of an ISO 4217 currency."""
+"""`billing.v1`: payments, subscriptions and invoices. Amounts are integers in minor units of an ISO 4217 currency."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -39,4 +39,19 @@ class SubscriptionChanged(Event):
     plan: str
     previous_plan: str | None
     plan_version: int
+    at: datetime
+
+
+class InvoiceIssued(Event):
+    """`gross` is what is to be paid, or what a credit note gives back. One that was paid before is never due."""
+
+    type: ClassVar[str] = "invoice.issued"
+    topic: ClassVar[str] = "billing.v1"
+
+    invoice_id: UUID
+    number: str
+    kind: Literal["invoice", "credit_note"]
+    gross: int
+    currency: str
+    due_at: datetime | None
     at: datetime

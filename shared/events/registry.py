@@ -2,7 +2,7 @@
 
 from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalculated
 from shared.events.base import Event
-from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
+from shared.events.billing import InvoiceIssued, PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
 from shared.events.entitlements import EntitlementsChanged
 from shared.events.files import (
     FileDeleted,
@@ -36,6 +36,7 @@ _ALL: tuple[type[Event], ...] = (
     ThresholdCleared,
     UsageRecalculated,
     TrafficRecorded,
+    InvoiceIssued,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}
