@@ -129,7 +129,8 @@ async def test_staff_gives_credit(world: World, books: Books) -> None:
     assert body["refers_to"] == str(invoice.id)
     status, body = await credit(world, invoice, lines=[{"position": 1, "amount": "2.58"}])
     assert (status, body["code"], body["remaining"]) == (409, "credit_too_large", "2.57")
-    for wrong in ({"reason": ""}, {"reason": "a\x00b"}, {"lines": []}, {"lines": [{"position": 1, "amount": "1.001"}]}):
+    wrongs: list[dict[str, Any]] = [{"reason": ""}, {"reason": "a\x00b"}, {"lines": []}]
+    for wrong in [*wrongs, {"lines": [{"position": 1, "amount": "1.001"}]}]:
         assert (await credit(world, invoice, **wrong))[0] == 422, wrong
     status, body = await credit(world, invoice)
     assert (status, body["gross"]) == (201, "9.00")
