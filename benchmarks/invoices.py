@@ -24,14 +24,15 @@ from shared.money import Money
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
 
 COUNT = 1000
-AT_ONCE = 2  # of each, as the machine has cores
+AT_ONCE = 4  # of each: while one waits for the database, another is set
 SELLER = Seller(name="Stowage Storage GmbH", city="Berlin", country="DE", vat_id="DE136695976")
 
 
 async def run(pg: PostgresServer) -> list[Row]:
-    printer = Printer(Path("none"))
+    printer, dsn = Printer(Path("none")), pg.create("billing")
+    await _ours(dsn, printer, AT_ONCE)  # nobody pays for what is loaded once a process
     begun = time.perf_counter()
-    issued = await _ours(pg.create("billing"), printer)
+    issued = await _ours(dsn, printer, COUNT)
     ours = COUNT / (time.perf_counter() - begun)
     alone = COUNT / await asyncio.to_thread(_alone, printer, issued)
     ratio = ours / alone
@@ -50,7 +51,7 @@ async def run(pg: PostgresServer) -> list[Row]:
     ]
 
 
-async def _ours(dsn: ServiceDatabase, printer: Printer) -> list[Invoice]:
+async def _ours(dsn: ServiceDatabase, printer: Printer, count: int) -> list[Invoice]:
     async with Database(dsn.worker) as database:
         clock = SystemClock()
         service = InvoiceService(database, tax.load(), SELLER, "INV-{year}-{number:06}", timedelta(14), clock)
@@ -66,7 +67,7 @@ async def _ours(dsn: ServiceDatabase, printer: Printer) -> list[Invoice]:
                 assert document.content.startswith(b"%PDF")
                 return invoice
 
-        return await asyncio.gather(*[one(uuid4()) for _ in range(COUNT)])
+        return await asyncio.gather(*[one(uuid4()) for _ in range(count)])
 
 
 def _paid(tenant: UUID) -> Paid:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from services.billing.errors import InvoiceHasNoXml
+from services.billing.errors import InvoiceHasNoXml, InvoiceNotFound
 from services.billing.invoices import cii, repository
 from services.billing.invoices.printing import Printer
 from services.billing.invoices.repository import Document, Invoice
@@ -25,9 +25,11 @@ class InvoiceArchive:
 
     async def pdf(self, tenant: UUID, invoice_id: UUID) -> tuple[Invoice, Document]:
         """Raises InvoiceNotFound."""
-        invoice = await self._invoices.get(tenant, invoice_id)
         async with self._database.transaction(tenant) as connection:
+            invoice = await repository.find(connection, invoice_id)
             kept = await repository.find_document(connection, invoice_id)
+        if invoice is None:
+            raise InvoiceNotFound
         if kept is not None:
             return invoice, kept
         printed = await asyncio.to_thread(self._printer.print, invoice)
@@ -36,8 +38,9 @@ class InvoiceArchive:
             # Not for ever: it is made anew until the fonts are there.
             return invoice, printed.document
         async with self._database.transaction(tenant) as connection:
-            await repository.keep_document(connection, invoice, printed.document, self._clock.now())
-            return invoice, await repository.find_document(connection, invoice_id) or printed.document
+            if not await repository.keep_document(connection, invoice, printed.document, self._clock.now()):
+                kept = await repository.find_document(connection, invoice_id)
+        return invoice, kept or printed.document
 
     async def xml(self, tenant: UUID, invoice_id: UUID) -> tuple[Invoice, bytes]:
         """Raises InvoiceNotFound, InvoiceHasNoXml."""

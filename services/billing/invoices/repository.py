@@ -50,7 +50,7 @@ _PAGE = f"""
 _CHANGE = "UPDATE invoice SET status = $2, payment_id = $3, paid_at = $4 WHERE id = $1"
 _KEEP = """
     INSERT INTO invoice_document (invoice_id, tenant_id, sha256, content, made_at) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (invoice_id) DO NOTHING
+    ON CONFLICT (invoice_id) DO NOTHING RETURNING 1
 """
 
 
@@ -185,9 +185,10 @@ async def find_document(connection: Any, invoice_id: UUID) -> Document | None:
     return None if row is None else Document(**row)
 
 
-async def keep_document(connection: Any, invoice: Invoice, document: Document, at: datetime) -> None:
-    """The first one stays."""
-    await connection.execute(_KEEP, invoice.id, invoice.tenant_id, document.sha256, document.content, at)
+async def keep_document(connection: Any, invoice: Invoice, document: Document, at: datetime) -> bool:
+    """False where there is one: the first stays."""
+    told = (invoice.id, invoice.tenant_id, document.sha256, document.content, at)
+    return bool(await connection.fetchval(_KEEP, *told))
 
 
 def _read(row: Any) -> Invoice:
