@@ -11,13 +11,13 @@ VENV := .venv
 READY := $(VENV)/.ready
 STOWAGE := $(VENV)/bin/stowage
 
-.PHONY: help up down demo test lint bench faults lock clean chromium parts
+.PHONY: help up down demo test lint bench faults lock clean chromium parts fonts
 .DEFAULT_GOAL := help
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-up: $(READY) ## Start everything (DETACH=1 returns when ready; PORT, HOME_DIR, BROKER)
+up: $(READY) fonts ## Start everything (DETACH=1 returns when ready; PORT, HOME_DIR, BROKER)
 	@$(STOWAGE) up --home $(HOME_DIR) --port $(PORT) --broker $(BROKER) $(if $(DETACH),--detach)
 
 down: $(READY) ## End everything
@@ -26,7 +26,7 @@ down: $(READY) ## End everything
 demo: $(READY) ## Do the main job on the running stack (FOLDER)
 	@$(STOWAGE) demo --home $(HOME_DIR) $(if $(FOLDER),--folder $(FOLDER))
 
-test: $(READY) chromium ## All tests: WORKERS at a time, then those that need the machine to themselves
+test: $(READY) chromium fonts ## All tests: WORKERS at a time, then those that need the machine to themselves
 	@$(VENV)/bin/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" $(ARGS)
 	@$(VENV)/bin/pytest -q -m alone $(ARGS)
 
@@ -66,3 +66,6 @@ $(READY): requirements.lock pyproject.toml
 
 chromium:
 	@sh deploy/chromium.sh $(VENV)
+
+fonts:
+	@sh deploy/fonts.sh .cache/fonts

@@ -16,6 +16,8 @@ from deploy.local.process import Part
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN = "admin@stowage.localhost"
+# On invoices of a stack that sells nothing.
+SELLER = {"name": "Stowage (sample)", "street": "1 Example Street", "city": "Exampleton", "country": "DE"}
 PORTS = (
     "postgres",
     "kafka",
@@ -136,6 +138,8 @@ class Addresses:
                 }
             case "billing":
                 return {
+                    "INVOICE_SELLER": os.environ.get("INVOICE_SELLER", json.dumps(SELLER)),
+                    "INVOICE_FONTS": os.environ.get("INVOICE_FONTS", str(ROOT / ".cache" / "fonts")),
                     "PAYMENT_BACKEND_URL": self._ports.url("payments"),
                     "PAYMENT_API_KEY": secrets["payment_api_key"],
                     "PAYMENT_SIGNING_SECRETS": secrets["payment_signing"],

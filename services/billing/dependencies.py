@@ -7,6 +7,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from services.billing.catalogue.loader import Catalogue
+from services.billing.details.service import DetailsService
+from services.billing.invoices.archive import InvoiceArchive
+from services.billing.invoices.service import InvoiceService
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.service import PaymentService
 from services.billing.plans.service import PlanService
@@ -21,6 +24,9 @@ class BillingServices:
     payments: PaymentService
     callbacks: CallbackIntake
     plans: PlanService
+    invoices: InvoiceService
+    archive: InvoiceArchive
+    details: DetailsService
 
 
 async def _services(request: Request) -> BillingServices:

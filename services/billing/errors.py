@@ -71,3 +71,44 @@ class ProviderUnavailable(DomainError):
         super().__init__(
             "provider_unavailable", 503, "The payment provider does not answer; try again.", payment_id=payment_id
         )
+
+
+class BooksOfManagers(DomainError):
+    def __init__(self) -> None:
+        super().__init__("manager_required", 403, "Only owners and admins of the team see and change its invoices.")
+
+
+class InvoiceNotFound(DomainError):
+    """Also for an invoice that exists and is another's."""
+
+    def __init__(self) -> None:
+        super().__init__("invoice_not_found", 404, "There is no such invoice.")
+
+
+class InvoiceNotOpen(DomainError):
+    def __init__(self, number: str, status: str) -> None:
+        super().__init__("invoice_not_open", 409, f"Invoice {number} is {status}.")
+
+
+class NothingToInvoice(DomainError):
+    def __init__(self, detail: str) -> None:
+        super().__init__("invoice_impossible", 422, detail)
+
+
+class CreditTooLarge(DomainError):
+    """`remaining` is what can still be given back of it, decimal text."""
+
+    def __init__(self, detail: str, remaining: str) -> None:
+        super().__init__("credit_too_large", 409, detail, remaining=remaining)
+
+
+class SellerUnknown(DomainError):
+    """No invoice is better than one in the wrong name: it could never be taken back."""
+
+    def __init__(self) -> None:
+        super().__init__("seller_unknown", 409, "INVOICE_SELLER is not set, so no invoice can be issued.")
+
+
+class InvoiceHasNoXml(DomainError):
+    def __init__(self, currency: str) -> None:
+        super().__init__("invoice_has_no_xml", 404, f"EN 16931 knows no amounts of {currency}: it has three decimals.")

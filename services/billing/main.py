@@ -7,6 +7,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from services.billing.dependencies import BillingServices
+from services.billing.details import routes as details
+from services.billing.details.service import DetailsService
+from services.billing.invoices import routes as invoices
+from services.billing.invoices.archive import InvoiceArchive
+from services.billing.invoices.printing import Printer
 from services.billing.payments import routes as payments
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.plans import routes as plans
@@ -45,6 +50,9 @@ def create(settings: Settings) -> FastAPI:
             payments.router,
             plans.router,
             subscriptions.router,
+            invoices.router,
+            invoices.admin,
+            details.router,
             outbox_router(core.database, STREAMS),
             dead_letter_router(settings.service_name, core.database),
         ],
@@ -53,8 +61,16 @@ def create(settings: Settings) -> FastAPI:
         middleware=[Middleware(Idempotency, database=core.database)],
     )
     intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
-    offers = PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock)
-    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake, offers)
+    app.state.services = BillingServices(
+        catalogue=core.catalogue,
+        subscriptions=core.subscriptions,
+        payments=core.payments,
+        callbacks=intake,
+        plans=PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock),
+        invoices=core.invoices,
+        archive=InvoiceArchive(core.database, core.invoices, Printer(settings.invoice_fonts), core.clock),
+        details=DetailsService(core.database, core.clock),
+    )
     app.state.base_url = settings.base_url.rstrip("/")
     return app
 

@@ -1,9 +1,13 @@
 import base64
 import binascii
-from typing import ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
+from services.billing.details.parties import Seller
+from services.billing.invoices.rules import number_of
 from shared.settings import ServiceSettings
 
 
@@ -21,10 +25,27 @@ class Settings(ServiceSettings):
     provider_seconds: float = Field(default=10, gt=0)  # for the provider to answer
     # Before the provider is first asked about an open payment; doubles each time.
     janitor_seconds: float = Field(default=5, gt=0)
+    invoice_seller: Annotated[Seller | None, NoDecode] = None  # JSON; without it no invoices are issued
+    invoice_number: str = "INV-{year}-{number:06}"
+    invoice_due_days: int = Field(default=14, ge=0, le=365)
+    invoice_fonts: Path = Path("/usr/local/share/fonts/stowage")
 
     @property
     def signing_secrets(self) -> list[str]:
         return [part.strip() for part in self.payment_signing_secrets.split(",")]
+
+    @field_validator("invoice_seller", mode="before")
+    @classmethod
+    def _reads_seller(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return Seller.model_validate_json(value) if value.strip() else None
+
+    @field_validator("invoice_number")
+    @classmethod
+    def _numbers_invoices(cls, value: str) -> str:
+        number_of(value, 1, 2026)
+        return value
 
     @field_validator("payment_signing_secrets")
     @classmethod

@@ -4,8 +4,12 @@ import asyncio
 import os
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
+from services.billing.invoices import tax
+from services.billing.invoices.service import InvoiceService
+from services.billing.invoices.tax import TaxRulesError
 from services.billing.payments.provider import ExternalBackend
 from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
@@ -30,10 +34,11 @@ class Core:
     settlement: Settlement
     payments: PaymentService
     wake: Wake
+    invoices: InvoiceService
 
 
 def build_core(settings: Settings, application_name: str) -> Core:
-    """Raises CatalogueError."""
+    """Raises CatalogueError, TaxRulesError."""
     catalogue, clock = load(find_family(settings.plan_catalogue), settings.currency), SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
     provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
@@ -51,7 +56,9 @@ def build_core(settings: Settings, application_name: str) -> Core:
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake)
+    due = timedelta(days=settings.invoice_due_days)
+    invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
+    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake, invoices)
 
 
 async def register_catalogue(core: Core) -> None:
@@ -64,7 +71,7 @@ def check_catalogue(settings: Settings) -> None:
     """Before anything starts: ends the process with one line when the plans are not in order."""
     try:
         asyncio.run(_register(settings))
-    except CatalogueError as error:
+    except (CatalogueError, TaxRulesError) as error:
         print(f"billing: {error}", file=sys.stderr, flush=True)  # noqa: T201
         raise SystemExit(os.EX_CONFIG) from None
 

@@ -11,6 +11,7 @@ from shared.events.alerts import (
 from shared.events.base import Event
 from shared.events.billing import (
     CreditsChanged,
+    InvoiceIssued,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -65,6 +66,7 @@ __all__ = [
     "FileStored",
     "FileTrashed",
     "FileType",
+    "InvoiceIssued",
     "MemberAdded",
     "MemberChanged",
     "MemberEvent",

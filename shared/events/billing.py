@@ -1,4 +1,6 @@
-"""`billing.v1`: payments, subscriptions and credits. Amounts are integers in minor units of an ISO 4217 currency."""
+"""`billing.v1`: payments, subscriptions, credits and invoices. Amounts are integers in minor units of an ISO 4217
+currency.
+"""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -53,4 +55,19 @@ class CreditsChanged(Event):
     balance: Annotated[int, Field(ge=0)]
     spent_month: Annotated[int, Field(ge=0)]
     month: Annotated[str, Field(pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])$")]
+    at: datetime
+
+
+class InvoiceIssued(Event):
+    """`gross` is what is to be paid, or what a credit note gives back. One that was paid before is never due."""
+
+    type: ClassVar[str] = "invoice.issued"
+    topic: ClassVar[str] = "billing.v1"
+
+    invoice_id: UUID
+    number: str
+    kind: Literal["invoice", "credit_note"]
+    gross: int
+    currency: str
+    due_at: datetime | None
     at: datetime

@@ -4,6 +4,7 @@ from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalc
 from shared.events.base import Event
 from shared.events.billing import (
     CreditsChanged,
+    InvoiceIssued,
     PaymentCancelled,
     PaymentCompleted,
     PaymentFailed,
@@ -57,6 +58,7 @@ _ALL: tuple[type[Event], ...] = (
     ThresholdCleared,
     UsageRecalculated,
     TrafficRecorded,
+    InvoiceIssued,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

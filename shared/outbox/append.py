@@ -56,3 +56,10 @@ async def append(
         list(traceparents),
     )
     return sorted(row["seq"] for row in rows)
+
+
+async def hold(connection: Any, topic: str, tenant: UUID) -> None:
+    """The tenant's place in the stream is the caller's until the commit. For whoever takes a lock that all tenants
+    share before the event can be written: so both are taken in one order, and nobody waits in a circle.
+    """
+    await connection.execute("SELECT 1 FROM outbox_head WHERE topic = $1 AND tenant_id = $2 FOR UPDATE", topic, tenant)

@@ -33,6 +33,8 @@ OWN = {
     "/api/projects",
     "/api/plans",
     "/api/subscription",
+    "/api/invoices",
+    "/api/billing/details",
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/recalculate",
@@ -140,6 +142,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "team_slug": slug,
         "slug": slug,
         "payment_id": payment["payment_id"],
+        "invoice_id": str(uuid4()),  # a real one is asked for in tests/services/billing/invoices/test_api.py
         "file_path": made["file_path"],
         "begun_id": await _begun(victim),
         "upload_id": await _direct_upload(victim),

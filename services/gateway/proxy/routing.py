@@ -14,6 +14,8 @@ _PREFIXES = {
     "/api/credits": "billing",
     "/api/payments": "billing",
     "/api/invoices": "billing",
+    "/api/billing": "billing",
+    "/api/admin/invoices": "billing",
 }
 
 # Answered by whoever counts.

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ import orjson
 from deploy.sandbox_payments.app import Provider
 from deploy.sandbox_payments.app import create as create_sandbox
 from deploy.sandbox_payments.callbacks import Courier
+from services.billing.details.parties import Seller
 from services.billing.main import create
 from services.billing.payments.janitor import Janitor
 from services.billing.payments.processing import CallbackWorker
@@ -32,6 +34,17 @@ API_KEY = "sandbox-key-of-the-tests"
 KEY = "whsec_" + base64.b64encode(b"newest key of these tests, 32+ b").decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"older key, valid for a few days.").decode()
 SERVICE = Principal(kind="service")
+FONTS = Path(__file__).resolve().parents[3] / ".cache" / "fonts"
+SELLER = Seller(
+    name="Stowage Storage GmbH",
+    street="Lindenstraße 12",
+    postal_code="10969",
+    city="Berlin",
+    country="DE",
+    vat_id="DE136695976",
+    registration="HRB 12345 B",
+    email="billing@stowage.example",
+)
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,11 @@ def told(payment: dict[str, Any], status: str = "completed", **changes: Any) -> 
 
 
 def settings(dsn: str, sandbox: str, base_url: str, **changes: Any) -> Settings:
+    elsewhere: dict[str, Any] = {
+        "invoice_seller": SELLER,
+        "invoice_fonts": FONTS,
+        "usage_url": "http://127.0.0.1:1",
+    }
     return Settings(
         mode="local",
         database_url=dsn,
@@ -158,7 +176,7 @@ def settings(dsn: str, sandbox: str, base_url: str, **changes: Any) -> Settings:
         payment_backend_url=sandbox,
         payment_api_key=API_KEY,
         payment_signing_secrets=f"{KEY},{OLD_KEY}",
-        **{"provider_seconds": 2, "janitor_seconds": 5, "usage_url": "http://127.0.0.1:1", **changes},
+        **({"provider_seconds": 2, "janitor_seconds": 5, **elsewhere} | changes),
     )
 
 

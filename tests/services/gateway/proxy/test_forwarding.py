@@ -239,6 +239,8 @@ def test_paths() -> None:
             check_path(path)
     assert service_of("/api/storage/quota") == "upload"
     assert service_of("/api/plans") == "billing"
+    assert service_of("/api/billing/details") == "billing"
+    assert service_of("/api/admin/invoices/x/credit-notes") == "billing"
     assert service_of("/api/admin/usage/tenants/x/isolation") == "usage"
     assert service_of("/api/admin/usagex") is None
     assert service_of("/api/plansx") is None

@@ -1,0 +1,53 @@
+"""The invoice of a payment: what settlement calls when money has come."""
+
+import logging
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter
+
+from services.billing.errors import NothingToInvoice, SellerUnknown
+from services.billing.invoices.repository import Invoice
+from services.billing.invoices.rules import Item
+from services.billing.invoices.service import InvoiceService
+from shared.money import Money
+
+log = logging.getLogger(__name__)
+
+UNBILLED = Counter("stowage_billing_unbilled_total", "Payments without an invoice: no seller, or no rate of tax")
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A payment that was completed `at` that moment. `money` is what was paid, tax included."""
+
+    payment_id: UUID
+    tenant_id: UUID
+    money: Money
+    description: str
+    at: datetime
+    period_from: date | None = None
+    period_to: date | None = None
+
+
+async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) -> Invoice | None:
+    """Once a payment, in the transaction that completes it, as its last step. None where no invoice can be issued: the
+    money has come, so what it buys is given; the same call makes the invoice later, when the settings allow it.
+    """
+    item = Item(paid.description, 1, paid.money.amount, paid.period_from, paid.period_to)
+    try:
+        return await invoices.issue(
+            connection,
+            paid.tenant_id,
+            [item],
+            paid.money.currency,
+            paid.at,
+            payment_id=paid.payment_id,
+            inclusive=True,
+        )
+    except (SellerUnknown, NothingToInvoice) as error:
+        UNBILLED.inc()
+        log.error("payment %s has no invoice: %s", paid.payment_id, error)
+        return None
