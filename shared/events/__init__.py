@@ -10,6 +10,7 @@ from shared.events.alerts import (
 )
 from shared.events.base import Event
 from shared.events.billing import (
+    CreditsChanged,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -39,6 +40,7 @@ __all__ = [
     "EVENTS",
     "TOPICS",
     "Channel",
+    "CreditsChanged",
     "Entitlements",
     "EntitlementsChanged",
     "Event",
