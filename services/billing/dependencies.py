@@ -6,7 +6,12 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.billing.ads.service import AdService
 from services.billing.catalogue.loader import Catalogue
+from services.billing.credits.balance import CreditBalance
+from services.billing.credits.catalogue import CreditCatalogue
+from services.billing.credits.history import CreditHistory
+from services.billing.credits.service import CreditService
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.service import PaymentService
 from services.billing.subscriptions.service import SubscriptionService
@@ -19,6 +24,11 @@ class BillingServices:
     subscriptions: SubscriptionService
     payments: PaymentService
     callbacks: CallbackIntake
+    credit_catalogue: CreditCatalogue
+    credits: CreditService
+    credit_balance: CreditBalance
+    credit_history: CreditHistory
+    ads: AdService
 
 
 async def _services(request: Request) -> BillingServices:

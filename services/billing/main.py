@@ -6,6 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from services.billing.ads import routes as ads
+from services.billing.credits import internal_routes as internal_credits
+from services.billing.credits import routes as credit_routes
+from services.billing.credits.balance import CreditBalance
+from services.billing.credits.history import CreditHistory
 from services.billing.dependencies import BillingServices
 from services.billing.payments import routes as payments
 from services.billing.payments.callbacks import CallbackIntake
@@ -40,6 +45,9 @@ def create(settings: Settings) -> FastAPI:
             payments.router,
             plans.router,
             subscriptions.router,
+            ads.router,
+            credit_routes.router,
+            internal_credits.router,
             outbox_router(core.database, STREAMS),
             dead_letter_router(settings.service_name, core.database),
         ],
@@ -48,7 +56,17 @@ def create(settings: Settings) -> FastAPI:
         middleware=[Middleware(Idempotency, database=core.database)],
     )
     intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
-    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake)
+    app.state.services = BillingServices(
+        core.catalogue,
+        core.subscriptions,
+        core.payments,
+        intake,
+        core.credit_catalogue,
+        core.credits,
+        CreditBalance(core.database, core.credits, core.clock),
+        CreditHistory(core.database),
+        core.ads,
+    )
     app.state.base_url = settings.base_url.rstrip("/")
     return app
 

@@ -1,5 +1,6 @@
 import base64
 import binascii
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -19,6 +20,9 @@ class Settings(ServiceSettings):
     provider_seconds: float = Field(default=10, gt=0)  # for the provider to answer
     # Before the provider is first asked about an open payment; doubles each time.
     janitor_seconds: float = Field(default=5, gt=0)
+
+    # The ad network's public keys; where it is set, rewards wait for the network's signed word.
+    ad_verification_keys: Path | None = None
 
     @property
     def signing_secrets(self) -> list[str]:

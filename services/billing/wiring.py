@@ -5,7 +5,12 @@ import os
 import sys
 from dataclasses import dataclass
 
+from services.billing.ads.service import AdService
+from services.billing.ads.verification import Verifier
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
+from services.billing.credits import packs
+from services.billing.credits.catalogue import CreditCatalogue, load_credits
+from services.billing.credits.service import CreditService
 from services.billing.payments.provider import ExternalBackend
 from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
@@ -30,6 +35,9 @@ class Core:
     settlement: Settlement
     payments: PaymentService
     wake: Wake
+    credit_catalogue: CreditCatalogue
+    credits: CreditService
+    ads: AdService
 
 
 def build_core(settings: Settings, application_name: str) -> Core:
@@ -51,13 +59,30 @@ def build_core(settings: Settings, application_name: str) -> Core:
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake)
+    credit_catalogue = load_credits()
+    credit_service = CreditService(database, credit_catalogue, clock, wake.set)
+    keys = settings.ad_verification_keys
+    ads = AdService(database, credit_catalogue.ads, Verifier(keys) if keys else None, clock, wake.set)
+    return Core(
+        database,
+        catalogue,
+        clock,
+        provider,
+        subscriptions,
+        settlement,
+        payments,
+        wake,
+        credit_catalogue,
+        credit_service,
+        ads,
+    )
 
 
 async def register_catalogue(core: Core) -> None:
     """Raises CatalogueError when a version that was sold says something else now."""
     async with core.database.transaction() as connection:
         await plans.register(connection, core.catalogue)
+        await packs.register(connection, core.credit_catalogue)
 
 
 def check_catalogue(settings: Settings) -> None:

@@ -1,11 +1,13 @@
 """Callbacks worked off, open payments asked about, events published: `python -m services.billing.worker`."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 
+from services.billing.credits.handlers import ZoneHandler
 from services.billing.payments import inbox
 from services.billing.payments.janitor import Janitor
 from services.billing.payments.processing import CallbackWorker
@@ -14,7 +16,7 @@ from services.billing.subscriptions.handlers import TenantHandler
 from services.billing.wiring import CALLBACKS, STREAMS, Core, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.replayer import Replayer
 from shared.http.idempotency import sweep
-from shared.kafka import EventConsumer, Topic
+from shared.kafka import EventConsumer, Record, Topic
 from shared.outbox import Listener, Relay
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
@@ -38,17 +40,26 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         wake=core.wake.set,
     )
     relay = Relay(core.database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/billing")
-    tenants = TenantHandler(core.subscriptions)
+    tenants, zones = TenantHandler(core.subscriptions), ZoneHandler()
+
+    async def apply(connection: Any, records: Sequence[Record]) -> None:
+        await tenants.apply(connection, records)
+        await zones.apply(connection, records)
+
+    async def replay(connection: Any, records: Sequence[Record]) -> None:
+        # A team is given its plan once, however late it is heard of.
+        await tenants.apply(connection, records)
+        await zones.replay(connection, records)
+
     consumer = EventConsumer(
         group="billing",
         topics={"tenants.v1": Topic(compacted=True)},
         database=core.database,
         bootstrap=settings.kafka_bootstrap,
-        apply=tenants.apply,
+        apply=apply,
         on_committed=lambda _records: core.wake.set(),
     )
-    # A team is given its plan once, however late it is heard of.
-    replayer = Replayer(core.database, "billing", tenants.apply, on_committed=lambda _records: core.wake.set())
+    replayer = Replayer(core.database, "billing", replay, on_committed=lambda _records: core.wake.set())
 
     async def forget() -> None:
         await sweep(core.database)
@@ -60,7 +71,11 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         try:
             yield WorkerParts(
                 tasks=[relay.run, consumer.run, replayer.run, lambda: work_off(core, callbacks)],
-                jobs=[Job("janitor", min(1.0, settings.janitor_seconds), janitor.run), Job("forget", 3600, forget)],
+                jobs=[
+                    Job("janitor", min(1.0, settings.janitor_seconds), janitor.run),
+                    Job("forget", 3600, forget),
+                    Job("credits", 10, core.credits.sweep_due),
+                ],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )
         finally:
