@@ -32,6 +32,13 @@ OWN = {
     "/api/tenants",
     "/api/plans",
     "/api/subscription",
+    "/api/credits",
+    "/api/credits/transactions",
+    "/api/credits/statement",
+    "/api/credits/packs",
+    "/api/credits/ad-views",
+    "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
+    "/api/admin/credits/grants",  # administrators of the platform only
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/recalculate",
@@ -113,6 +120,7 @@ async def things_of(victim: Person) -> dict[str, str]:
     slug = victim.tenant["slug"]
     body = {"plan": "pro", "method": "credit_card"}
     payment = (await victim.call("POST", f"/api/payments/{slug}/initiate", body)).expect(201, "payment")
+    view = (await victim.call("POST", "/api/credits/ad-views", {})).expect(201, "view")
     plan = (await victim.call("POST", "/api/user/storage-cleanup", {"trash": True, "dry_run": True})).expect(
         200, "plan"
     )
@@ -135,6 +143,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "team_slug": slug,
         "slug": slug,
         "payment_id": payment["payment_id"],
+        "ad_view_id": view["ad_view_id"],
         "file_path": made["file_path"],
         "begun_id": await _begun(victim),
         "upload_id": await _direct_upload(victim),
@@ -224,6 +233,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/auth/logout",
         "/api/plans",
         "/api/payments/callback",
+        "/api/credits/ad-views/verify",
         "/.well-known/jwks.json",
         *SIGNED,
     }
