@@ -12,8 +12,9 @@ import pytest
 from services.billing.main import create
 from shared.security import Principal, sign
 from tests.fixtures.postgres import query
+from tests.services.billing.door import SECRET
 from tests.services.billing.serving import served
-from tests.services.billing.world import SECRET, SERVICE, Team, World, settings
+from tests.services.billing.world import SERVICE, Team, World, settings
 
 ADMIN = Principal(kind="user", user_id=uuid4(), is_admin=True)
 

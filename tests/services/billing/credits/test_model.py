@@ -67,7 +67,8 @@ def commanded(step: Any, given: list[Command], now: datetime) -> Command:  # noq
         case "release", number, _:
             return Release(held[number % len(held)] if held else uuid4(), "x")
         case "again", number if given:
-            return given[number % len(given)]
+            before: Command = given[number % len(given)]
+            return before
     return Sweep()
 
 
