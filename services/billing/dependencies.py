@@ -6,7 +6,12 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from services.billing.ads.service import AdService
 from services.billing.catalogue.loader import Catalogue
+from services.billing.credits.balance import CreditBalance
+from services.billing.credits.catalogue import CreditCatalogue
+from services.billing.credits.history import CreditHistory
+from services.billing.credits.service import CreditService
 from services.billing.details.service import DetailsService
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.service import InvoiceService
@@ -27,6 +32,11 @@ class BillingServices:
     invoices: InvoiceService
     archive: InvoiceArchive
     details: DetailsService
+    credit_catalogue: CreditCatalogue
+    credits: CreditService
+    credit_balance: CreditBalance
+    credit_history: CreditHistory
+    ads: AdService
 
 
 async def _services(request: Request) -> BillingServices:

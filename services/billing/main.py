@@ -6,6 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from services.billing.ads import routes as ads
+from services.billing.credits import internal_routes as internal_credits
+from services.billing.credits import routes as credit_routes
+from services.billing.credits.balance import CreditBalance
+from services.billing.credits.history import CreditHistory
 from services.billing.dependencies import BillingServices
 from services.billing.details import routes as details
 from services.billing.details.service import DetailsService
@@ -53,6 +58,9 @@ def create(settings: Settings) -> FastAPI:
             invoices.router,
             invoices.admin,
             details.router,
+            ads.router,
+            credit_routes.router,
+            internal_credits.router,
             outbox_router(core.database, STREAMS),
             dead_letter_router(settings.service_name, core.database),
         ],
@@ -70,6 +78,11 @@ def create(settings: Settings) -> FastAPI:
         invoices=core.invoices,
         archive=InvoiceArchive(core.database, core.invoices, Printer(settings.invoice_fonts), core.clock),
         details=DetailsService(core.database, core.clock),
+        credit_catalogue=core.credit_catalogue,
+        credits=core.credits,
+        credit_balance=CreditBalance(core.database, core.credits, core.clock),
+        credit_history=CreditHistory(core.database),
+        ads=core.ads,
     )
     app.state.base_url = settings.base_url.rstrip("/")
     return app

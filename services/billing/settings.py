@@ -30,6 +30,16 @@ class Settings(ServiceSettings):
     invoice_due_days: int = Field(default=14, ge=0, le=365)
     invoice_fonts: Path = Path("/usr/local/share/fonts/stowage")
 
+    # The ad network's public keys; where it is set, rewards wait for the network's signed word.
+    ad_verification_keys: Path | None = None
+
+    @field_validator("ad_verification_keys")
+    @classmethod
+    def _is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file")
+        return value
+
     @property
     def signing_secrets(self) -> list[str]:
         return [part.strip() for part in self.payment_signing_secrets.split(",")]

@@ -6,7 +6,12 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.billing.ads.service import AdService
+from services.billing.ads.verification import Verifier
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
+from services.billing.credits import packs
+from services.billing.credits.catalogue import CreditCatalogue, load_credits
+from services.billing.credits.service import CreditService
 from services.billing.invoices import tax
 from services.billing.invoices.service import InvoiceService
 from services.billing.invoices.tax import TaxRulesError
@@ -35,6 +40,9 @@ class Core:
     payments: PaymentService
     wake: Wake
     invoices: InvoiceService
+    credit_catalogue: CreditCatalogue
+    credits: CreditService
+    ads: AdService
 
 
 def build_core(settings: Settings, application_name: str) -> Core:
@@ -57,14 +65,28 @@ def build_core(settings: Settings, application_name: str) -> Core:
         wake=wake.set,
     )
     due = timedelta(days=settings.invoice_due_days)
-    invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
-    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake, invoices)
+    credit_catalogue, keys = load_credits(), settings.ad_verification_keys
+    return Core(
+        database=database,
+        catalogue=catalogue,
+        clock=clock,
+        provider=provider,
+        subscriptions=subscriptions,
+        settlement=settlement,
+        payments=payments,
+        wake=wake,
+        invoices=InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock),
+        credit_catalogue=credit_catalogue,
+        credits=CreditService(database, credit_catalogue, clock, wake.set),
+        ads=AdService(database, credit_catalogue.ads, Verifier(keys) if keys else None, clock, wake.set),
+    )
 
 
 async def register_catalogue(core: Core) -> None:
     """Raises CatalogueError when a version that was sold says something else now."""
     async with core.database.transaction() as connection:
         await plans.register(connection, core.catalogue)
+        await packs.register(connection, core.credit_catalogue)
 
 
 def check_catalogue(settings: Settings) -> None:

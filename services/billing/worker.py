@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from services.billing.credits.handlers import ZoneHandler
 from services.billing.details.handlers import keep_cards
 from services.billing.payments import inbox
 from services.billing.payments.janitor import Janitor
@@ -17,6 +18,7 @@ from services.billing.wiring import CALLBACKS, STREAMS, Core, build_core, check_
 from shared.dead_letters.replayer import Replayer
 from shared.http.idempotency import sweep
 from shared.kafka import EventConsumer, Record, Topic
+from shared.kafka.sequence import last_seq
 from shared.outbox import Listener, Relay
 from shared.settings import load
 from shared.worker import Job, WorkerParts, run_worker
@@ -40,11 +42,19 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         wake=core.wake.set,
     )
     relay = Relay(core.database, STREAMS, bootstrap=settings.kafka_bootstrap, source="/stowage/billing")
-    tenants = TenantHandler(core.subscriptions)
+    tenants, zones = TenantHandler(core.subscriptions), ZoneHandler()
 
     async def apply(connection: Any, records: Sequence[Record]) -> None:
         await tenants.apply(connection, records)
+        await zones.apply(connection, records)
         await keep_cards(connection, records)
+
+    async def replay(connection: Any, records: Sequence[Record]) -> None:
+        # A team is given its plan once, however late it is heard of.
+        await tenants.apply(connection, records)
+        await zones.replay(connection, records)
+        newest = [r for r in records if r.seq >= await last_seq(connection, r.topic, r.tenant_id)]
+        await keep_cards(connection, newest)
 
     consumer = EventConsumer(
         group="billing",
@@ -54,8 +64,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         apply=apply,
         on_committed=lambda _records: core.wake.set(),
     )
-    # A team is given its plan once, however late it is heard of.
-    replayer = Replayer(core.database, "billing", apply, on_committed=lambda _records: core.wake.set())
+    replayer = Replayer(core.database, "billing", replay, on_committed=lambda _records: core.wake.set())
 
     async def forget() -> None:
         await sweep(core.database)
@@ -67,7 +76,11 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         try:
             yield WorkerParts(
                 tasks=[relay.run, consumer.run, replayer.run, lambda: work_off(core, callbacks)],
-                jobs=[Job("janitor", min(1.0, settings.janitor_seconds), janitor.run), Job("forget", 3600, forget)],
+                jobs=[
+                    Job("janitor", min(1.0, settings.janitor_seconds), janitor.run),
+                    Job("forget", 3600, forget),
+                    Job("credits", 10, core.credits.sweep_due),
+                ],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )
         finally:

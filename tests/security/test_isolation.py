@@ -35,6 +35,13 @@ OWN = {
     "/api/subscription",
     "/api/invoices",
     "/api/billing/details",
+    "/api/credits",
+    "/api/credits/transactions",
+    "/api/credits/statement",
+    "/api/credits/packs",
+    "/api/credits/ad-views",
+    "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
+    "/api/admin/credits/grants",  # administrators of the platform only
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/recalculate",
@@ -119,6 +126,7 @@ async def things_of(victim: Person) -> dict[str, str]:
     slug = victim.tenant["slug"]
     body = {"plan": "pro", "method": "credit_card"}
     payment = (await victim.call("POST", f"/api/payments/{slug}/initiate", body)).expect(201, "payment")
+    view = (await victim.call("POST", "/api/credits/ad-views", {})).expect(201, "view")
     plan = (await victim.call("POST", "/api/user/storage-cleanup", {"trash": True, "dry_run": True})).expect(
         200, "plan"
     )
@@ -143,6 +151,7 @@ async def things_of(victim: Person) -> dict[str, str]:
         "slug": slug,
         "payment_id": payment["payment_id"],
         "invoice_id": str(uuid4()),  # a real one is asked for in tests/services/billing/invoices/test_api.py
+        "ad_view_id": view["ad_view_id"],
         "file_path": made["file_path"],
         "begun_id": await _begun(victim),
         "upload_id": await _direct_upload(victim),
@@ -232,6 +241,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/auth/logout",
         "/api/plans",
         "/api/payments/callback",
+        "/api/credits/ad-views/verify",
         "/.well-known/jwks.json",
         *SIGNED,
     }

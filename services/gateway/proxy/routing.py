@@ -8,6 +8,7 @@ _PREFIXES = {
     "/api/admin/upload": "upload",
     "/api/admin/usage": "usage",
     "/api/admin/billing": "billing",
+    "/api/admin/credits": "billing",
     "/api/usage": "usage",
     "/api/plans": "billing",
     "/api/subscription": "billing",
@@ -40,7 +41,7 @@ def is_open(method: str, path: str) -> bool:
     their permission in themselves.
     """
     if method in ("GET", "HEAD"):
-        return path == "/api/plans" or path.startswith("/api/storage/signed/")
+        return path in ("/api/plans", "/api/credits/ad-views/verify") or path.startswith("/api/storage/signed/")
     if method == "PUT":
         return path.startswith("/api/storage/direct/")
     if method == "OPTIONS":

@@ -1,109 +1,20 @@
-"""All changes of a tenant's account, coalesced: one transaction under way, the next takes everything that waits.
+"""All changes of a tenant's account go through here, many in one commit."""
 
-A hot tenant is one row. Taking its lock once per upload gives as many uploads a second as the disk gives commits;
-taking it once for all that wait gives as many as Python can carry. Across processes the row lock keeps it exact.
-"""
-
-import asyncio
-import logging
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from services.upload.quota.changes import Change, Result
 from services.upload.quota.repository import commit_batch
-from shared.db import Database
-
-log = logging.getLogger(__name__)
-
-BATCH = 256
-ATTEMPTS = 5
-
-# A connection that broke leaves the commit in doubt: the batch is tried again, and every command is idempotent by id.
-IN_DOUBT = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-)
+from shared.db import Database, GroupCommit
 
 
-@dataclass(slots=True)
-class _Waiting:
-    change: Change
-    done: asyncio.Future[Result]
-
-
-class AccountWriter:
-    """`submit` returns what became of one change once it is committed."""
+class AccountWriter(GroupCommit[Change, Result]):
+    """`submit` returns what became of one change once it is committed. Raises TenantUnknown, too."""
 
     def __init__(self, database: Database, *, on_commit: Callable[[], object]) -> None:
-        self._database = database
-        self._on_commit = on_commit
-        self._queues: dict[UUID, deque[_Waiting]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def submit(self, tenant: UUID, change: Change) -> Result:
-        """Raises TenantUnknown, or what the database raised."""
-        waiting = _Waiting(change, asyncio.get_running_loop().create_future())
-        queue = self._queues.get(tenant)
-        if queue is None:
-            queue = self._queues[tenant] = deque([waiting])
-            task = asyncio.create_task(self._drain(tenant, queue))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            queue.append(waiting)
-        # A caller that is cancelled must not cancel its neighbours' batch.
-        return await asyncio.shield(waiting.done)
-
-    async def _drain(self, tenant: UUID, queue: deque[_Waiting]) -> None:
-        while queue:
-            batch = [queue.popleft() for _ in range(min(len(queue), BATCH))]
-            await self._commit(tenant, batch)
-        del self._queues[tenant]
-
-    async def _commit(self, tenant: UUID, batch: list[_Waiting]) -> None:
-        try:
-            results = await self._attempt(tenant, [waiting.change for waiting in batch])
-        except Exception as error:  # noqa: BLE001 - it goes to whoever waits for it
-            if len(batch) > 1 and isinstance(error, asyncpg.DataError | asyncpg.IntegrityConstraintViolationError):
-                # One of them cannot be written: its neighbours must not pay for it.
-                log.warning("a batch of %d changes is tried one by one: %s", len(batch), error)
-                for waiting in batch:
-                    await self._commit(tenant, [waiting])
-                return
-            for waiting in batch:
-                _finish(waiting.done, error=error)
-            return
-        for waiting, result in zip(batch, results, strict=True):
-            _finish(waiting.done, result)
-        self._on_commit()
-
-    async def _attempt(self, tenant: UUID, changes: list[Change]) -> list[Result]:
-        delay = 0.05
-        for attempt in range(ATTEMPTS):
-            try:
-                async with self._database.transaction(tenant) as connection:
-                    return await commit_batch(connection, tenant, changes)
-            except IN_DOUBT as error:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                log.warning("changes of an account wait %.2f s: %s", delay, error)
-                await asyncio.sleep(delay)
-                delay *= 3
-        raise AssertionError("unreachable")
+        super().__init__(database, _commit, on_commit=on_commit)
 
 
-def _finish(future: asyncio.Future[Result], result: Result | None = None, error: Exception | None = None) -> None:
-    if future.done():
-        return
-    if result is not None:
-        future.set_result(result)
-    elif error is not None:
-        future.set_exception(error)
-        future.exception()  # a caller that went away must not leave a warning
+async def _commit(connection: Any, tenant: UUID, changes: list[Change]) -> list[Result]:
+    return await commit_batch(connection, tenant, changes)

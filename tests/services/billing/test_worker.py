@@ -64,7 +64,7 @@ async def passes(check: Check) -> bool:
 @pytest.fixture
 async def bootstrap(world: World, own_broker: EmbeddedBroker) -> AsyncIterator[str]:
     async with working(world, own_broker.bootstrap) as jobs:
-        assert jobs == ["janitor", "forget"]
+        assert jobs == ["janitor", "forget", "credits"]
         yield own_broker.bootstrap
 
 
@@ -75,7 +75,7 @@ def row(kind: type[TenantEvent], tenant: UUID, seq: int) -> dict[str, Any]:
         name="Ada",
         owner_id=uuid4(),
         owner_email="ada@stowage.example",
-        timezone="UTC",
+        timezone="Europe/Berlin",
         locale="en",
     )
     return {
@@ -114,6 +114,8 @@ async def test_a_new_tenant_gets_the_free_plan(world: World, bootstrap: str) -> 
     assert await published(bootstrap, "entitlements.v1", 1) == [("entitlements.changed", 1, str(tenant))]
     rows = await query(world.dsn.worker, "SELECT plan, version FROM subscription WHERE tenant_id = $1", tenant)
     assert [tuple(found) for found in rows] == [("free", 1)]
+    rows = await query(world.dsn.worker, "SELECT timezone FROM credit_account WHERE tenant_id = $1", tenant)
+    assert [row["timezone"] for row in rows] == ["Europe/Berlin"]
 
 
 async def test_whatever_tells_of_a_tenant_gives_it_the_free_plan(bootstrap: str) -> None:

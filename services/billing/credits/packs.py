@@ -1,0 +1,53 @@
+"""Packs that are or were sold, in the database: a payment keeps the version it bought."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.billing.catalogue.loader import CatalogueError
+from services.billing.credits.catalogue import CreditCatalogue, Pack
+from services.billing.credits.commands import Add, Result
+from services.billing.credits.repository import commit_batch
+
+_INSERT = "INSERT INTO credit_pack (code, version, digest, definition) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+_KNOWN = "SELECT digest FROM credit_pack WHERE code = $1 AND version = $2"
+_GET = "SELECT definition FROM credit_pack WHERE code = $1 AND version = $2"
+
+
+async def register(connection: Any, catalogue: CreditCatalogue) -> None:
+    """Raises CatalogueError when a version that was sold says something else now."""
+    for pack in catalogue.packs:
+        await connection.execute(_INSERT, pack.code, pack.version, pack.digest, pack.model_dump(mode="json"))
+        if await connection.fetchval(_KNOWN, pack.code, pack.version) != pack.digest:
+            raise CatalogueError(f"pack {pack.code} version {pack.version} was changed in place: give it a new version")
+
+
+async def get(connection: Any, code: str, version: int) -> Pack:
+    """Raises LookupError."""
+    found = await connection.fetchval(_GET, code, version)
+    if found is None:
+        raise LookupError(f"pack {code} version {version} was never sold")
+    return Pack.model_validate(found)
+
+
+async def fulfil(connection: Any, tenant: UUID, payment_id: UUID, pack: str, version: int, *, now: datetime) -> Result:
+    """Grants what a payment bought, inside the caller's transaction, once for a payment id however often it is called.
+
+    Call it before anything is appended to `billing.v1` in the same transaction: the credit account is locked first,
+    the head of the outbox second, by everybody. Raises LookupError for a pack that was never sold.
+    """
+    bought = await get(connection, pack, version)
+    command = Add(
+        key=f"payment:{payment_id}",
+        said={"pack": pack, "version": version},
+        source="purchase",
+        amount=bought.credits,
+        description=bought.name,
+        by="payment",
+        priority=bought.priority,
+        expires_at=None if bought.expires_days is None else now + timedelta(days=bought.expires_days),
+    )
+    (done,) = await commit_batch(connection, tenant, [command], now)
+    if done.reused:
+        raise ValueError(f"payment {payment_id} has bought another pack already")
+    return done
