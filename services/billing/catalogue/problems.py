@@ -23,7 +23,7 @@ class Problem:
     column: int = 0
 
     def __str__(self) -> str:
-        place = f":{self.line}:{self.column}" if self.line else ""
+        place = "".join(f":{number}" for number in (self.line, self.column) if number)
         return f"{self.file}{place}: {self.text}" if self.file else self.text
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.billing.catalogue.loader import FOLDER, CatalogueError
+from services.billing.catalogue.problems import Problem
 from shared.money import Money
 
 FILE = FOLDER / "credits.yaml"
@@ -102,17 +103,17 @@ def load_credits(path: Path = FILE) -> CreditCatalogue:
         raw: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise CatalogueError(f"{path.name}{line}: not YAML: {getattr(error, 'problem', error)}") from error
+        line = mark.line + 1 if mark else 0
+        raise CatalogueError([Problem(path.name, f"not YAML: {getattr(error, 'problem', error)}", line)]) from error
     try:
         return CreditCatalogue.model_validate(raw)
     except ValidationError as error:
-        raise CatalogueError("\n".join(_explain(path.name, root, found) for found in error.errors())) from error
+        raise CatalogueError([_explain(path.name, root, found) for found in error.errors()]) from error
 
 
-def _explain(file: str, root: Any, error: Any) -> str:
+def _explain(file: str, root: Any, error: Any) -> Problem:
     place = ".".join(str(part) for part in error["loc"]) or "credits"
-    return f"{file}:{_line_of(root, error['loc'])}: {place}: {error['msg']}"
+    return Problem(file, f"{place}: {error['msg']}", _line_of(root, error["loc"]))
 
 
 def _line_of(node: Any, loc: Sequence[str | int]) -> int:

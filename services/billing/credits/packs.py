@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from services.billing.catalogue.loader import CatalogueError
+from services.billing.catalogue.problems import Problem
 from services.billing.credits.catalogue import CreditCatalogue, Pack
 from services.billing.credits.commands import Add, Result
 from services.billing.credits.repository import commit_batch
@@ -19,7 +20,8 @@ async def register(connection: Any, catalogue: CreditCatalogue) -> None:
     for pack in catalogue.packs:
         await connection.execute(_INSERT, pack.code, pack.version, pack.digest, pack.model_dump(mode="json"))
         if await connection.fetchval(_KNOWN, pack.code, pack.version) != pack.digest:
-            raise CatalogueError(f"pack {pack.code} version {pack.version} was changed in place: give it a new version")
+            text = f"pack {pack.code} version {pack.version} was changed in place: give it a new version"
+            raise CatalogueError([Problem("", text)])
 
 
 async def get(connection: Any, code: str, version: int) -> Pack:
