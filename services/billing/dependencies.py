@@ -8,6 +8,9 @@ from fastapi import Depends, Request
 
 from services.billing.catalogue.loader import Catalogue
 from services.billing.payments.callbacks import CallbackIntake
+from services.billing.payments.given_up import GivenUp
+from services.billing.payments.history import PaymentHistory
+from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.subscriptions.service import SubscriptionService
 from shared.http import CurrentTenant
@@ -19,6 +22,9 @@ class BillingServices:
     subscriptions: SubscriptionService
     payments: PaymentService
     callbacks: CallbackIntake
+    given_up: GivenUp
+    history: PaymentHistory
+    refunds: RefundService
 
 
 async def _services(request: Request) -> BillingServices:

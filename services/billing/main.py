@@ -8,13 +8,17 @@ from starlette.middleware import Middleware
 
 from services.billing.dependencies import BillingServices
 from services.billing.payments import routes as payments
+from services.billing.payments.admin import router as payments_admin
 from services.billing.payments.callbacks import CallbackIntake
+from services.billing.payments.given_up import GivenUp
+from services.billing.payments.history import PaymentHistory
 from services.billing.plans import routes as plans
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import create_app, serve
+from shared.http.cards import CardGuard
 from shared.http.idempotency import Idempotency
 from shared.outbox import Wake
 from shared.outbox.routes import outbox_router
@@ -31,13 +35,14 @@ def create(settings: Settings) -> FastAPI:
             try:
                 yield
             finally:
-                await core.provider.close()
+                await core.providers.close()
 
     app = create_app(
         settings,
         title="Stowage billing",
         routers=[
             payments.router,
+            payments_admin,
             plans.router,
             subscriptions.router,
             outbox_router(core.database, STREAMS),
@@ -46,9 +51,19 @@ def create(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         checks={"database": core.database.ping},
         middleware=[Middleware(Idempotency, database=core.database)],
+        outermost=[Middleware(CardGuard, passing=payments.CALLBACKS.__contains__)],
     )
-    intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
-    app.state.services = BillingServices(core.catalogue, core.subscriptions, core.payments, intake)
+    wake = Wake(core.database, CALLBACKS).set
+    intake = CallbackIntake(core.database, core.envelopes, settings.callback_sources, core.clock, wake)
+    app.state.services = BillingServices(
+        core.catalogue,
+        core.subscriptions,
+        core.payments,
+        intake,
+        GivenUp(core.database, core.clock, wake),
+        PaymentHistory(core.database),
+        core.refunds,
+    )
     app.state.base_url = settings.base_url.rstrip("/")
     return app
 

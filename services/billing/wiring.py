@@ -6,7 +6,11 @@ import sys
 from dataclasses import dataclass
 
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
-from services.billing.payments.provider import ExternalBackend
+from services.billing.payments.envelopes import Envelope, StandardWebhooks, StripeWebhooks
+from services.billing.payments.external import ExternalBackend
+from services.billing.payments.fulfilment import Fulfilment, NoCredit, PlanFulfilment
+from services.billing.payments.provider import Provider, Providers
+from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
@@ -14,6 +18,7 @@ from services.billing.settings import Settings
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.events import PaymentPurpose
 from shared.outbox import Stream, Wake
 
 STREAMS = [Stream("entitlements.v1"), Stream("billing.v1")]
@@ -25,10 +30,12 @@ class Core:
     database: Database
     catalogue: Catalogue
     clock: SystemClock
-    provider: ExternalBackend
+    providers: Providers
+    envelopes: dict[str, Envelope]
     subscriptions: SubscriptionService
     settlement: Settlement
     payments: PaymentService
+    refunds: RefundService
     wake: Wake
 
 
@@ -36,22 +43,44 @@ def build_core(settings: Settings, application_name: str) -> Core:
     """Raises CatalogueError."""
     catalogue, clock = load(find_family(settings.plan_catalogue)), SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
-    provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
+    providers = build_providers(settings)
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
-    settlement = Settlement(subscriptions, clock)
+    fulfilments: dict[PaymentPurpose, Fulfilment] = {"plan": PlanFulfilment(subscriptions)}
+    settlement = Settlement(fulfilments, NoCredit(), clock)
     payments = PaymentService(
         database,
         catalogue,
         subscriptions,
         settlement,
-        provider,
+        providers,
+        fulfilments,
         clock,
         callback_url=f"{settings.base_url.rstrip('/')}/api/payments/callback",
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    return Core(database, catalogue, clock, provider, subscriptions, settlement, payments, wake)
+    refunds = RefundService(database, providers, clock, first=settings.janitor_seconds, wake=wake.set)
+    envelopes = build_envelopes(settings)
+    return Core(database, catalogue, clock, providers, envelopes, subscriptions, settlement, payments, refunds, wake)
+
+
+def build_providers(settings: Settings) -> Providers:
+    seconds = settings.provider_seconds
+    built: list[Provider] = [ExternalBackend(settings.payment_backend_url, settings.payment_api_key, seconds)]
+    if settings.stripe_api_key:
+        # Half a second to import: only for those who use it.
+        from services.billing.payments.stripe_backend import StripeBackend
+
+        built.append(StripeBackend(settings.stripe_api_key, settings.stripe_api_base, seconds))
+    return Providers(built)
+
+
+def build_envelopes(settings: Settings) -> dict[str, Envelope]:
+    envelopes: dict[str, Envelope] = {"external": StandardWebhooks(settings.signing_secrets)}
+    if settings.stripe_secrets:
+        envelopes["stripe"] = StripeWebhooks(settings.stripe_secrets)
+    return envelopes
 
 
 async def register_catalogue(core: Core) -> None:

@@ -15,6 +15,8 @@ from shared.events.billing import (
     PaymentEvent,
     PaymentFailed,
     PaymentMethod,
+    PaymentPurpose,
+    PaymentRefunded,
     SubscriptionChanged,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
@@ -57,6 +59,8 @@ __all__ = [
     "PaymentEvent",
     "PaymentFailed",
     "PaymentMethod",
+    "PaymentPurpose",
+    "PaymentRefunded",
     "StorageAdjusted",
     "SubscriptionChanged",
     "TenantCreated",

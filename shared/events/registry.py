@@ -2,7 +2,13 @@
 
 from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalculated
 from shared.events.base import Event
-from shared.events.billing import PaymentCancelled, PaymentCompleted, PaymentFailed, SubscriptionChanged
+from shared.events.billing import (
+    PaymentCancelled,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    SubscriptionChanged,
+)
 from shared.events.entitlements import EntitlementsChanged
 from shared.events.files import (
     FileDeleted,
@@ -32,6 +38,7 @@ _ALL: tuple[type[Event], ...] = (
     PaymentCompleted,
     PaymentFailed,
     PaymentCancelled,
+    PaymentRefunded,
     ThresholdCrossed,
     ThresholdCleared,
     UsageRecalculated,

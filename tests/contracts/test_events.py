@@ -14,6 +14,7 @@ LATER = {name: {"folder", "version_of", "trashed", "kept", "reverted"} for name 
 LATER["file.stored"] |= {"image_month"}
 LATER["file.replaced"] |= {"image_month"}
 LATER |= {name: {"amount", "hard", "channels"} for name in EVENTS if name.startswith("threshold.")}
+LATER |= {name: {"purpose", "subject"} for name in EVENTS if name.startswith("payment.")}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 
 
