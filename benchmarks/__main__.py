@@ -13,6 +13,7 @@ from benchmarks.report import Row, machine, save, show
 NAMES = (
     *("relay", "consumer", "quota", "upload", "latency", "startup"),
     *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "growth"),
+    "callbacks",
 )
 
 

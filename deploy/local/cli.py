@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     letters.add_argument("--reason", help="why one is discarded, at most 500 characters")
     letters.add_argument("--service", choices=SERVICES, help="of this one only")
     letters.add_argument("--json", action="store_true", help="for programs")
+    callbacks = command("callbacks", _callbacks, "Payment callbacks that were given up: look, replay.")
+    callbacks.add_argument("action", choices=("list", "show", "replay"))
+    callbacks.add_argument("id", nargs="?", type=UUID, help="which one to show or replay")
     return parser
 
 
@@ -251,6 +254,11 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
     from deploy.local import dead_letters
 
     return dead_letters.main(arguments, running_state(Home(arguments.home)))
+
+
+def _callbacks(arguments: argparse.Namespace) -> int:
+    words = [arguments.action, *([str(arguments.id)] if arguments.id else [])]
+    return _beside(Home(arguments.home), "billing", "services.billing.payments.cli", words)
 
 
 def _storage(arguments: argparse.Namespace) -> int:

@@ -82,6 +82,7 @@ OWN = {
     "/api/events",
     "/.well-known/jwks.json",
     "/api/payments/callback",  # signed by the provider, not by a person
+    "/api/payments/stripe/webhook",
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
@@ -224,6 +225,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/auth/logout",
         "/api/plans",
         "/api/payments/callback",
+        "/api/payments/stripe/webhook",
         "/.well-known/jwks.json",
         *SIGNED,
     }

@@ -36,6 +36,10 @@ STORE_SECONDS = 5.0  # for the database to take one; then whoever sent it is tol
 _EVENT_ID = 200  # characters
 
 
+# What asyncpg raises when the database is away, or goes away in the middle.
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What to answer: 202 new, 200 known, 401 forged, 403 from elsewhere, 400 stale or unreadable."""
@@ -135,7 +139,7 @@ class CallbackIntake:
             # One statement commits by itself: a round trip instead of three.
             async with asyncio.timeout(STORE_SECONDS), self._database.acquire() as connection:
                 return await inbox.insert(connection, callback)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _AWAY as error:
             log.error("a callback of %s was not stored: %s", arrival.provider, type(error).__name__)
             raise CallbackNotStored from error
 

@@ -27,7 +27,7 @@ ATTEMPTS = 10  # over about eight minutes; then somebody has to look
 _ERROR = 1000  # characters kept
 # They say nothing of the callback and pass by themselves.
 _TRANSIENT = (
-    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError),
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError),
     *(asyncpg.OperatorInterventionError, asyncpg.TransactionRollbackError, asyncpg.InsufficientResourcesError),
 )
 
