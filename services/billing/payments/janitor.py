@@ -52,7 +52,11 @@ class Janitor:
             oldest = await repository.find_oldest_open(connection)
         OLDEST.set(0 if oldest is None else (now - oldest).total_seconds())
         for payment in due:
-            await self._ask(payment)
+            try:
+                await self._ask(payment)
+            except Exception:
+                # It has its next time already; the others must not wait for that.
+                log.exception("payment %s could not be asked about", payment.id)
 
     async def _ask(self, payment: Payment) -> None:
         # First of all, so that one that always fails does not keep the others waiting.

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import segno
 
 from services.billing.catalogue.loader import Catalogue, Plan
@@ -124,10 +125,14 @@ class PaymentService:
             log.error("the provider refused payment %s: %s", payment.id, error)
             await self._close(payment, "failed", "refused by the provider")
             raise ProviderUnavailable(str(payment.id)) from error
-        async with self._database.transaction(payment.tenant_id) as connection:
-            code = opened.qr_code or qr_code(opened.payment_url)
-            await repository.set_opened(connection, payment.id, opened.external_id, opened.payment_url, code)
-            return await _get(connection, payment.id)
+        code = opened.qr_code or qr_code(opened.payment_url)
+        try:
+            async with self._database.transaction(payment.tenant_id) as connection:
+                await repository.set_opened(connection, payment.id, opened.external_id, opened.payment_url, code)
+                return await _get(connection, payment.id)
+        except asyncpg.UniqueViolationError as error:
+            log.error("the provider gave payment %s an id that is another's", payment.id)
+            raise ProviderUnavailable(str(payment.id)) from error
 
     async def get(self, tenant: UUID, payment_id: UUID) -> Payment:
         """Raises PaymentNotFound."""

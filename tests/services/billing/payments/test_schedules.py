@@ -47,4 +47,4 @@ async def stage(pg: Any) -> Any:
 @given(schedules=st.lists(_schedule, min_size=TOGETHER, max_size=TOGETHER))
 async def test_every_schedule_ends_in_one_effect(stage: Any, schedules: list[Schedule]) -> None:
     await asyncio.gather(*(stage.play(schedule) for schedule in schedules))
-    stage.affairs.clear()
+    await stage.close_up()
