@@ -4,6 +4,7 @@ HOME_DIR ?= .stowage
 PORT ?= 8080
 BROKER ?= auto
 N ?= 300
+SCHEDULES ?= 10000
 UPLOADS ?= 100000
 EVENTS ?= 20000000
 WORKERS ?= 2
@@ -45,7 +46,7 @@ bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks
 
 faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export; count EVENTS
-	@FAULTS=$(N) UPLOADS=$(UPLOADS) EVENTS=$(EVENTS) $(VENV)/bin/pytest -q -m faults --timeout=7200
+	@SCHEDULES=$(SCHEDULES) FAULTS=$(N) UPLOADS=$(UPLOADS) EVENTS=$(EVENTS) $(VENV)/bin/pytest -q -m faults --timeout=7200
 
 lock: ## Resolve requirements.lock anew (hashes, no addresses)
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip -q install pip-tools

@@ -12,7 +12,8 @@ from benchmarks.report import Row, machine, save, show
 
 NAMES = (
     *("relay", "consumer", "quota", "upload", "latency", "startup"),
-    *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "growth", "credits", "invoices"),
+    *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "growth"),
+    *("credits", "callbacks", "invoices"),
 )
 
 

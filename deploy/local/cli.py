@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     job = command("job", _job, "What the storage service does by itself: list it, or do one thing now.")
     job.add_argument("action", choices=("list", "run"))
     job.add_argument("name", nargs="?", help="which one to run")
+    _add_left_over(command)
+    return parser
+
+
+def _add_left_over(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
+    """What could not be worked off, and waits for somebody."""
     letters = command("dead-letters", _dead_letters, "Records that could not be applied: look, replay, discard.")
     letters.add_argument("action", choices=("list", "show", "replay", "discard"))
     letters.add_argument("id", nargs="?", type=UUID, help="which one to show, replay or discard")
@@ -89,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     letters.add_argument("--reason", help="why one is discarded, at most 500 characters")
     letters.add_argument("--service", choices=SERVICES, help="of this one only")
     letters.add_argument("--json", action="store_true", help="for programs")
-    return parser
+    callbacks = command("callbacks", _callbacks, "Payment callbacks that were given up: look, replay.")
+    callbacks.add_argument("action", choices=("list", "show", "replay"))
+    callbacks.add_argument("id", nargs="?", type=UUID, help="which one to show or replay")
 
 
 def _port(text: str) -> int:
@@ -262,6 +270,11 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
     from deploy.local import dead_letters
 
     return dead_letters.main(arguments, running_state(Home(arguments.home)))
+
+
+def _callbacks(arguments: argparse.Namespace) -> int:
+    words = [arguments.action, *([str(arguments.id)] if arguments.id else [])]
+    return _beside(Home(arguments.home), "billing", "services.billing.payments.cli", words)
 
 
 def _storage(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from deploy.sandbox_payments.book import AnotherOrder, Behaviour, Book, Order, Payment
+from deploy.sandbox_payments.book import AnotherOrder, Behaviour, Book, NotPaid, Order, Payment, RefundOrder
 from deploy.sandbox_payments.callbacks import Courier
 from deploy.sandbox_payments.events import events_of
 
@@ -69,6 +69,21 @@ class Provider:
         if payment is None:
             return _refuse(404, "no such payment")
         return JSONResponse(self._end(payment, "cancelled").public())
+
+    async def refund(self, request: Request) -> Response:
+        """All or part of what was paid; the same refund id again is the same refund."""
+        try:
+            wanted = RefundOrder.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _refuse(422, _why(error))
+        payment = self._payment(request)
+        if payment is None:
+            return _refuse(404, "no such payment")
+        try:
+            refund = self._book.refund(payment, wanted)
+        except NotPaid as error:
+            return _refuse(422, str(error))
+        return JSONResponse(refund, 201)
 
     async def page(self, request: Request) -> Response:
         payment = self._payment(request)
@@ -158,6 +173,7 @@ def create(provider: Provider) -> Starlette:
         ("/api/v1/payments/initiate", guarded(provider.initiate), post),
         ("/api/v1/payments/{id}/status", guarded(provider.status), get),
         ("/api/v1/payments/{id}/cancel", guarded(provider.cancel), post),
+        ("/api/v1/payments/{id}/refund", guarded(provider.refund), post),
         ("/pay/{id}", provider.page, get),
         ("/pay/{id}", provider.press, post),
         ("/sandbox/behaviour", provider.behave, post),

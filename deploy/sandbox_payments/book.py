@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +45,17 @@ class Order(BaseModel):
     metadata: dict[str, str] = {}
 
 
+class RefundOrder(BaseModel):
+    """What a customer's backend wants given back; an addition to the contract. `amount` is decimal text."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    refund_id: str = Field(min_length=1, max_length=100)
+    amount: str = Field(pattern=r"^\d{1,15}(\.\d{1,3})?$")
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    reason: str = Field(max_length=500)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """The id stays the same over all deliveries of an event."""
@@ -61,6 +73,7 @@ class Payment:
     transaction_id: str | None = None
     completed_at: str | None = None
     sent: list[Event] = field(default_factory=list)  # for redelivery
+    refunds: dict[str, dict[str, str]] = field(default_factory=dict)  # by the customer's id
 
     @property
     def open(self) -> bool:
@@ -80,6 +93,10 @@ class Payment:
 
 class AnotherOrder(Exception):
     """The customer used this payment id for something else before."""
+
+
+class NotPaid(Exception):
+    """There is not that much to give back."""
 
 
 class Book:
@@ -119,6 +136,23 @@ class Book:
             transaction_id=f"txn_{secrets.token_hex(8)}" if paid else None,
         )
 
+    def refund(self, payment: Payment, wanted: RefundOrder) -> dict[str, str]:
+        """The same again is the same refund. Raises NotPaid."""
+        known = payment.refunds.get(wanted.refund_id)
+        told = {"refund_id": wanted.refund_id, "amount": wanted.amount, "currency": wanted.currency}
+        if known is not None:
+            if {**known, **told} != known:
+                raise NotPaid("this refund id was another refund's")
+            return known
+        given = sum((Decimal(refund["amount"]) for refund in payment.refunds.values()), Decimal(0))
+        if payment.status != "completed" or wanted.currency != payment.order.currency:
+            raise NotPaid(f"the payment is {payment.status} in {payment.order.currency}")
+        if not 0 < Decimal(wanted.amount) <= Decimal(payment.order.amount) - given:
+            raise NotPaid("more than is left of it")
+        refund = {**told, "external_refund_id": f"rfd_{secrets.token_hex(8)}", "status": "completed"}
+        self.keep(replace(payment, refunds={**payment.refunds, wanted.refund_id: refund}))
+        return refund
+
     def keep(self, payment: Payment) -> None:
         self._remember(payment)
         if self._file is not None:
@@ -151,6 +185,7 @@ def _write(payment: Payment) -> dict[str, object]:
         "transaction_id": payment.transaction_id,
         "completed_at": payment.completed_at,
         "sent": [asdict(event) for event in sent],
+        "refunds": payment.refunds,
     }
 
 

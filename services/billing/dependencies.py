@@ -16,6 +16,9 @@ from services.billing.details.service import DetailsService
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.service import InvoiceService
 from services.billing.payments.callbacks import CallbackIntake
+from services.billing.payments.given_up import GivenUp
+from services.billing.payments.history import PaymentHistory
+from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.plans.service import PlanService
 from services.billing.subscriptions.service import SubscriptionService
@@ -37,6 +40,9 @@ class BillingServices:
     credit_balance: CreditBalance
     credit_history: CreditHistory
     ads: AdService
+    given_up: GivenUp
+    history: PaymentHistory
+    refunds: RefundService
 
 
 async def _services(request: Request) -> BillingServices:

@@ -1,3 +1,5 @@
+from uuid import UUID
+
 from shared.errors import DomainError
 
 
@@ -112,3 +114,52 @@ class SellerUnknown(DomainError):
 class InvoiceHasNoXml(DomainError):
     def __init__(self, currency: str) -> None:
         super().__init__("invoice_has_no_xml", 404, f"EN 16931 knows no amounts of {currency}: it has three decimals.")
+
+
+class NotRefundable(DomainError):
+    def __init__(self, status: str) -> None:
+        super().__init__("payment_not_completed", 409, f"The payment is {status}: there is nothing to give back.")
+
+
+class RefundTooLarge(DomainError):
+    def __init__(self, left: str, currency: str) -> None:
+        super().__init__(
+            "refund_too_large", 422, f"Between nothing and {left} {currency} can be given back.", refundable=left
+        )
+
+
+class RefundIdReused(DomainError):
+    def __init__(self) -> None:
+        super().__init__("refund_id_reused", 422, "This client_id was used for another refund.")
+
+
+class RefundRefused(DomainError):
+    def __init__(self, refund_id: UUID) -> None:
+        super().__init__("refund_refused", 409, "The provider refused to give it back.", refund_id=str(refund_id))
+
+
+class CallbackNotStored(DomainError):
+    """Whoever sent it must send it again."""
+
+    def __init__(self) -> None:
+        super().__init__("not_stored", 503, "The callback could not be stored; send it again.")
+
+
+class ProviderNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("not_found", 404, "There is no such payment provider here.")
+
+
+class CallbackNotFound(DomainError):
+    def __init__(self) -> None:
+        super().__init__("callback_not_found", 404, "There is no such callback.")
+
+
+class CallbackNotDead(DomainError):
+    def __init__(self, verdict: str) -> None:
+        super().__init__("callback_not_dead", 409, f"The callback is {verdict}: only a dead one is replayed.")
+
+
+class PurposeNotSold(DomainError):
+    def __init__(self, purpose: str) -> None:
+        super().__init__("purpose_not_sold", 422, f"Nothing is set up to carry out a payment of {purpose}.")

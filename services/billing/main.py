@@ -18,7 +18,10 @@ from services.billing.invoices import routes as invoices
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.printing import Printer
 from services.billing.payments import routes as payments
+from services.billing.payments.admin import router as payments_admin
 from services.billing.payments.callbacks import CallbackIntake
+from services.billing.payments.given_up import GivenUp
+from services.billing.payments.history import PaymentHistory
 from services.billing.plans import routes as plans
 from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
@@ -27,6 +30,7 @@ from services.billing.subscriptions import routes as subscriptions
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
+from shared.http.cards import CardGuard
 from shared.http.idempotency import Idempotency
 from shared.outbox import Wake
 from shared.outbox.routes import outbox_router
@@ -45,7 +49,7 @@ def create(settings: Settings) -> FastAPI:
             try:
                 yield
             finally:
-                await core.provider.close()
+                await core.providers.close()
                 await usage.close()
 
     app = create_app(
@@ -53,6 +57,7 @@ def create(settings: Settings) -> FastAPI:
         title="Stowage billing",
         routers=[
             payments.router,
+            payments_admin,
             plans.router,
             subscriptions.router,
             invoices.router,
@@ -67,13 +72,18 @@ def create(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         checks={"database": core.database.ping},
         middleware=[Middleware(Idempotency, database=core.database)],
+        outermost=[Middleware(CardGuard, passing=payments.CALLBACKS.__contains__)],
     )
-    intake = CallbackIntake(core.database, settings.signing_secrets, core.clock, Wake(core.database, CALLBACKS).set)
+    wake = Wake(core.database, CALLBACKS).set
+    intake = CallbackIntake(core.database, core.envelopes, settings.callback_sources, core.clock, wake)
     app.state.services = BillingServices(
         catalogue=core.catalogue,
         subscriptions=core.subscriptions,
         payments=core.payments,
         callbacks=intake,
+        given_up=GivenUp(core.database, core.clock, wake),
+        history=PaymentHistory(core.database),
+        refunds=core.refunds,
         plans=PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock),
         invoices=core.invoices,
         archive=InvoiceArchive(core.database, core.invoices, Printer(settings.invoice_fonts), core.clock),

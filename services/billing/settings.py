@@ -1,9 +1,10 @@
 import base64
 import binascii
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from services.billing.details.parties import Seller
@@ -23,6 +24,12 @@ class Settings(ServiceSettings):
     payment_api_key: str = Field(min_length=16)
     payment_signing_secrets: str  # newest first, separated by commas, while keys rotate
     provider_seconds: float = Field(default=10, gt=0)  # for the provider to answer
+    # Networks that callbacks may come from, separated by commas; empty: anywhere, for they are signed.
+    payment_callback_sources: str = ""
+    # Both or neither: without them cards are the external backend's, too.
+    stripe_api_key: str = Field(default="", repr=False)
+    stripe_webhook_secrets: str = Field(default="", repr=False)  # newest first, separated by commas, while they rotate
+    stripe_api_base: str = "https://api.stripe.com"
     # Before the provider is first asked about an open payment; doubles each time.
     janitor_seconds: float = Field(default=5, gt=0)
     invoice_seller: Annotated[Seller | None, NoDecode] = None  # JSON; without it no invoices are issued
@@ -56,6 +63,31 @@ class Settings(ServiceSettings):
     def _numbers_invoices(cls, value: str) -> str:
         number_of(value, 1, 2026)
         return value
+
+    @property
+    def callback_sources(self) -> list[IPv4Network | IPv6Network]:
+        return [ip_network(part.strip()) for part in self.payment_callback_sources.split(",") if part.strip()]
+
+    @property
+    def stripe_secrets(self) -> list[str]:
+        return [part.strip() for part in self.stripe_webhook_secrets.split(",") if part.strip()]
+
+    @field_validator("payment_callback_sources")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ip_network(part)  # its ValueError says what is wrong
+        return value
+
+    @model_validator(mode="after")
+    def _stripe_is_whole(self) -> "Settings":
+        if bool(self.stripe_api_key) != bool(self.stripe_webhook_secrets):
+            raise ValueError("STRIPE_API_KEY and STRIPE_WEBHOOK_SECRETS: both or neither")
+        if any(len(secret) < 16 for secret in self.stripe_secrets) or (
+            self.stripe_webhook_secrets and not self.stripe_secrets
+        ):
+            raise ValueError("STRIPE_WEBHOOK_SECRETS: wanted: whsec_…, several separated by commas")
+        return self
 
     @field_validator("payment_signing_secrets")
     @classmethod

@@ -11,11 +11,17 @@ from services.billing.ads.verification import Verifier
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
 from services.billing.credits import packs
 from services.billing.credits.catalogue import CreditCatalogue, load_credits
+from services.billing.credits.packs import PackFulfilment
 from services.billing.credits.service import CreditService
 from services.billing.invoices import tax
+from services.billing.invoices.bill import PaymentBills
 from services.billing.invoices.service import InvoiceService
 from services.billing.invoices.tax import TaxRulesError
-from services.billing.payments.provider import ExternalBackend
+from services.billing.payments.envelopes import Envelope, StandardWebhooks, StripeWebhooks
+from services.billing.payments.external import ExternalBackend
+from services.billing.payments.fulfilment import Fulfilment, NoCredit, PlanFulfilment
+from services.billing.payments.provider import Provider, Providers
+from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
@@ -23,6 +29,7 @@ from services.billing.settings import Settings
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
 from shared.db import Database
+from shared.events import PaymentPurpose
 from shared.outbox import Stream, Wake
 
 STREAMS = [Stream("entitlements.v1"), Stream("billing.v1")]
@@ -34,10 +41,12 @@ class Core:
     database: Database
     catalogue: Catalogue
     clock: SystemClock
-    provider: ExternalBackend
+    providers: Providers
+    envelopes: dict[str, Envelope]
     subscriptions: SubscriptionService
     settlement: Settlement
     payments: PaymentService
+    refunds: RefundService
     wake: Wake
     invoices: InvoiceService
     credit_catalogue: CreditCatalogue
@@ -49,37 +58,63 @@ def build_core(settings: Settings, application_name: str) -> Core:
     """Raises CatalogueError, TaxRulesError."""
     catalogue, clock = load(find_family(settings.plan_catalogue), settings.currency), SystemClock()
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
-    provider = ExternalBackend(settings.payment_backend_url, settings.payment_api_key, settings.provider_seconds)
+    providers = build_providers(settings)
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
-    settlement = Settlement(subscriptions, clock)
+    fulfilments: dict[PaymentPurpose, Fulfilment] = {
+        "plan": PlanFulfilment(subscriptions),
+        "credits": PackFulfilment(clock),
+    }
+    due = timedelta(days=settings.invoice_due_days)
+    invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
+    settlement = Settlement(fulfilments, NoCredit(), clock, PaymentBills(invoices, fulfilments))
     payments = PaymentService(
         database,
         catalogue,
         subscriptions,
         settlement,
-        provider,
+        providers,
+        fulfilments,
         clock,
         callback_url=f"{settings.base_url.rstrip('/')}/api/payments/callback",
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    due = timedelta(days=settings.invoice_due_days)
     credit_catalogue, keys = load_credits(), settings.ad_verification_keys
     return Core(
         database=database,
         catalogue=catalogue,
         clock=clock,
-        provider=provider,
+        providers=providers,
+        envelopes=build_envelopes(settings),
         subscriptions=subscriptions,
         settlement=settlement,
         payments=payments,
+        refunds=RefundService(database, providers, clock, first=settings.janitor_seconds, wake=wake.set),
         wake=wake,
-        invoices=InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock),
+        invoices=invoices,
         credit_catalogue=credit_catalogue,
         credits=CreditService(database, credit_catalogue, clock, wake.set),
         ads=AdService(database, credit_catalogue.ads, Verifier(keys) if keys else None, clock, wake.set),
     )
+
+
+def build_providers(settings: Settings) -> Providers:
+    seconds = settings.provider_seconds
+    built: list[Provider] = [ExternalBackend(settings.payment_backend_url, settings.payment_api_key, seconds)]
+    if settings.stripe_api_key:
+        # Half a second to import: only for those who use it.
+        from services.billing.payments.stripe_backend import StripeBackend
+
+        built.append(StripeBackend(settings.stripe_api_key, settings.stripe_api_base, seconds))
+    return Providers(built)
+
+
+def build_envelopes(settings: Settings) -> dict[str, Envelope]:
+    envelopes: dict[str, Envelope] = {"external": StandardWebhooks(settings.signing_secrets)}
+    if settings.stripe_secrets:
+        envelopes["stripe"] = StripeWebhooks(settings.stripe_secrets)
+    return envelopes
 
 
 async def register_catalogue(core: Core) -> None:

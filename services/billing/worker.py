@@ -31,12 +31,12 @@ POLL = 1.0  # seconds between looks, should a notice be lost
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     core = build_core(settings, "billing-worker")
-    callbacks = CallbackWorker(core.database, core.settlement, core.clock, core.wake.set)
+    callbacks = CallbackWorker(core.database, core.settlement, core.envelopes, core.clock, core.wake.set)
     janitor = Janitor(
         core.database,
         core.payments,
         core.settlement,
-        core.provider,
+        core.providers,
         core.clock,
         first=settings.janitor_seconds,
         wake=core.wake.set,
@@ -78,13 +78,15 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 tasks=[relay.run, consumer.run, replayer.run, lambda: work_off(core, callbacks)],
                 jobs=[
                     Job("janitor", min(1.0, settings.janitor_seconds), janitor.run),
+                    Job("refunds", min(1.0, settings.janitor_seconds), core.refunds.run),
+                    Job("callbacks", 15, callbacks.measure),
                     Job("forget", 3600, forget),
                     Job("credits", 10, core.credits.sweep_due),
                 ],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )
         finally:
-            await core.provider.close()
+            await core.providers.close()
 
 
 async def work_off(core: Core, callbacks: CallbackWorker) -> None:

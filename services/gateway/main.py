@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from services.gateway.accounts.passwords import Passwords
@@ -36,6 +37,7 @@ from services.gateway.projects.routes import router as projects_router
 from services.gateway.projects.service import Projects
 from services.gateway.proxy.forward import Deadlines, Forwarder
 from services.gateway.proxy.pool import Pool
+from services.gateway.proxy.routing import holds_names
 from services.gateway.proxy.splice import Splicer
 from services.gateway.sessions.routes import router as auth_router
 from services.gateway.sessions.service import Sessions
@@ -49,6 +51,7 @@ from shared.clock import SystemClock
 from shared.db import Database
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
+from shared.http.cards import CardGuard
 from shared.outbox import Stream, Wake
 from shared.outbox.routes import outbox_router
 from shared.settings import load
@@ -174,6 +177,7 @@ def create_own_app(settings: Settings, parts: GatewayParts, pools: dict[str, Poo
         ],
         lifespan=lifespan,
         checks={"database": parts.database.ping},
+        outermost=[Middleware(CardGuard, passing=holds_names, files=True)],
     )
     app.state.parts = parts
     install_problem_pages(app)

@@ -17,6 +17,8 @@ from shared.events.billing import (
     PaymentEvent,
     PaymentFailed,
     PaymentMethod,
+    PaymentPurpose,
+    PaymentRefunded,
     SubscriptionChanged,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
@@ -77,6 +79,8 @@ __all__ = [
     "PaymentEvent",
     "PaymentFailed",
     "PaymentMethod",
+    "PaymentPurpose",
+    "PaymentRefunded",
     "ProjectCreated",
     "ProjectDeleted",
     "ProjectEvent",

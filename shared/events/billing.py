@@ -11,6 +11,7 @@ from pydantic import Field
 from shared.events.base import Event
 
 PaymentMethod = Literal["mobile_money", "credit_card"]
+PaymentPurpose = Literal["plan", "credits", "invoice"]
 
 
 class PaymentEvent(Event):
@@ -22,6 +23,8 @@ class PaymentEvent(Event):
     method: PaymentMethod
     plan: str | None
     at: datetime
+    purpose: PaymentPurpose = "plan"
+    subject: str | None = None  # the plan's code, the pack's, the invoice's id
 
 
 class PaymentCompleted(PaymentEvent):
@@ -34,6 +37,18 @@ class PaymentFailed(PaymentEvent):
 
 class PaymentCancelled(PaymentEvent):
     type: ClassVar[str] = "payment.cancelled"
+
+
+class PaymentRefunded(PaymentEvent):
+    """`amount` is what goes back this time, and `to` is where: by the provider, as the team's credit, or `due`, where
+    credit cannot be given and somebody has to see to it.
+    """
+
+    type: ClassVar[str] = "payment.refunded"
+
+    refund_id: UUID
+    to: Literal["provider", "credit", "due"]
+    reason: str
 
 
 class SubscriptionChanged(Event):

@@ -8,6 +8,7 @@ from shared.events.billing import (
     PaymentCancelled,
     PaymentCompleted,
     PaymentFailed,
+    PaymentRefunded,
     SubscriptionChanged,
 )
 from shared.events.entitlements import EntitlementsChanged
@@ -54,6 +55,7 @@ _ALL: tuple[type[Event], ...] = (
     PaymentFailed,
     PaymentCancelled,
     CreditsChanged,
+    PaymentRefunded,
     ThresholdCrossed,
     ThresholdCleared,
     UsageRecalculated,

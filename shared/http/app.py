@@ -33,9 +33,16 @@ class Application(FastAPI):
     """FastAPI, with layers around what it puts outermost itself: its body limit and its answer to a crash."""
 
     def __init__(
-        self, settings: ServiceSettings, *, public: bool, shortcuts: Sequence[Shortcut], **options: Any
+        self,
+        settings: ServiceSettings,
+        *,
+        public: bool,
+        shortcuts: Sequence[Shortcut],
+        outermost: Sequence[Middleware],
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._outermost = outermost
         self._settings = settings
         self._public = public
         self._shortcuts = shortcuts
@@ -44,6 +51,8 @@ class Application(FastAPI):
         inner = super().build_middleware_stack()
         if self._shortcuts:
             inner = Shortcuts(inner, self._shortcuts)
+        for layer in self._outermost:
+            inner = layer.cls(inner, *layer.args, **layer.kwargs)
         return Edge(inner if self._public else InternalToken(inner, self._settings))
 
 
@@ -57,14 +66,17 @@ def create_app(
     public: bool = False,
     middleware: Sequence[Middleware] = (),
     shortcuts: Sequence[Shortcut] = (),
+    outermost: Sequence[Middleware] = (),
 ) -> FastAPI:
     """`checks` answer `/readyz`; `public` leaves the question of who is asking to the application itself.
-    `middleware` runs when it is known who asks; `shortcuts` pass it by.
+    `middleware` runs when it is known who asks; `shortcuts` pass it by. `outermost` runs before
+    anything is traced or logged.
     """
     app = Application(
         settings,
         public=public,
         shortcuts=shortcuts,
+        outermost=outermost,
         title=title,
         version="1.0.0",
         lifespan=_watched(lifespan),

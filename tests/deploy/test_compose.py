@@ -170,7 +170,7 @@ def test_no_secret_stands_in_the_file(stack: Stack) -> None:
     for name, service in stack.services.items():
         for key, value in service.get("environment", {}).items():
             if _LOOKS_SECRET.search(key):
-                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{name}: {key}"
+                assert re.fullmatch(r"\$\{\w+:(\?[^}]+|-)\}", value), f"{name}: {key}"
             assert not re.search(r"://[^/$@]*:[^$@]+@", value), f"{name}: {key} holds a password"
 
 

@@ -39,6 +39,7 @@ OWN = {
     "/api/credits/transactions",
     "/api/credits/statement",
     "/api/credits/packs",
+    "/api/credits/purchase",
     "/api/credits/ad-views",
     "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
     "/api/admin/credits/grants",  # administrators of the platform only
@@ -92,6 +93,7 @@ OWN = {
     "/api/events",
     "/.well-known/jwks.json",
     "/api/payments/callback",  # signed by the provider, not by a person
+    "/api/payments/stripe/webhook",
 }
 BODIES: dict[str, Any] = {
     "/api/payments/{team_slug}/initiate": {"plan": "pro", "method": "credit_card"},
@@ -242,6 +244,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/plans",
         "/api/payments/callback",
         "/api/credits/ad-views/verify",
+        "/api/payments/stripe/webhook",
         "/.well-known/jwks.json",
         *SIGNED,
     }

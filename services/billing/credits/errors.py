@@ -87,3 +87,8 @@ class AdLimitReached(DomainError):
 class VerificationRefused(DomainError):
     def __init__(self, status: int, why: str) -> None:
         super().__init__("ad_verification_refused", status, why)
+
+
+class PackNotFound(DomainError):
+    def __init__(self, code: str, currency: str) -> None:
+        super().__init__("pack_not_found", 422, f"There is no pack {code!r} to buy for {currency}.")

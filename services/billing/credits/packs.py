@@ -8,7 +8,12 @@ from services.billing.catalogue.loader import CatalogueError
 from services.billing.catalogue.problems import Problem
 from services.billing.credits.catalogue import CreditCatalogue, Pack
 from services.billing.credits.commands import Add, Result
+from services.billing.credits.errors import PackNotFound
 from services.billing.credits.repository import commit_batch
+from services.billing.payments.fulfilment import Purchase
+from services.billing.payments.repository import Payment
+from shared.clock import Clock
+from shared.money import Money
 
 _INSERT = "INSERT INTO credit_pack (code, version, digest, definition) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 _KNOWN = "SELECT digest FROM credit_pack WHERE code = $1 AND version = $2"
@@ -53,3 +58,27 @@ async def fulfil(connection: Any, tenant: UUID, payment_id: UUID, pack: str, ver
     if done.reused:
         raise ValueError(f"payment {payment_id} has bought another pack already")
     return done
+
+
+class PackFulfilment:
+    """What a payment of credits buys."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def fulfil(self, connection: Any, payment: Payment) -> None:
+        told = payment.metadata
+        pack, version = told["pack"], int(told["pack_version"])
+        await fulfil(connection, payment.tenant_id, payment.id, pack, version, now=self._clock.now())
+
+    def title(self, payment: Payment) -> str:
+        return payment.metadata["pack_name"]
+
+
+def purchase_of(catalogue: CreditCatalogue, code: str, currency: str) -> Purchase:
+    """Raises PackNotFound: there is none, or none for that currency."""
+    pack = next((pack for pack in catalogue.packs if pack.code == code), None)
+    if pack is None or currency not in pack.prices:
+        raise PackNotFound(code, currency)
+    told = {"pack": pack.code, "pack_version": str(pack.version), "pack_name": pack.name}
+    return Purchase("credits", pack.code, Money.parse(pack.prices[currency], currency), told)

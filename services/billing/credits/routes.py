@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from services.billing.credits.commands import Type
 from services.billing.credits.errors import PeriodInvalid
 from services.billing.credits.history import Filter, read_seq
+from services.billing.credits.packs import purchase_of
 from services.billing.credits.rules import Source
 from services.billing.credits.schemas import (
     CreditDoneOut,
@@ -19,7 +20,10 @@ from services.billing.credits.schemas import (
     CreditTransactionOut,
 )
 from services.billing.dependencies import Services, Tenant
-from shared.http import AdminOnly, Page, Paging, encode_cursor
+from services.billing.errors import NotTheManager
+from services.billing.payments.routes import InitiatedOut, PaymentOut, own_address
+from shared.events import PaymentMethod
+from shared.http import AdminOnly, CurrentTenant, Page, Paging, encode_cursor
 
 router = APIRouter(prefix="/api", tags=["credits"])
 
@@ -90,3 +94,25 @@ async def grant_credits(body: CreditGrantIn, who: AdminOnly, services: Services)
             expires_at=body.expires_at,
         )
     )
+
+
+class PurchaseIn(BaseModel):
+    """`currency` is the installation's unless told otherwise; `return_url` as for a payment of a plan."""
+
+    pack: str = Field(max_length=32)
+    method: PaymentMethod
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
+
+
+@router.post("/credits/purchase", status_code=201)
+async def purchase_credits(
+    body: PurchaseIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+) -> InitiatedOut:
+    """Starts paying for a pack; what it holds is granted when the money has come."""
+    if not who.manages:
+        raise NotTheManager
+    purchase = purchase_of(services.credit_catalogue, body.pack, body.currency or services.catalogue.currency)
+    back = own_address(request, body.return_url)
+    payment = await services.payments.start(tenant, str(who.tenant_slug), purchase, body.method, back)
+    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)

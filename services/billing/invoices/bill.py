@@ -1,6 +1,7 @@
 """The invoice of a payment: what settlement calls when money has come."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +13,9 @@ from services.billing.errors import NothingToInvoice, SellerUnknown
 from services.billing.invoices.repository import Invoice
 from services.billing.invoices.rules import Item
 from services.billing.invoices.service import InvoiceService
+from services.billing.payments.fulfilment import Fulfilment
+from services.billing.payments.repository import Payment
+from shared.events import PaymentPurpose
 from shared.money import Money
 
 log = logging.getLogger(__name__)
@@ -51,3 +55,16 @@ async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) ->
         UNBILLED.inc()
         log.error("payment %s has no invoice: %s", paid.payment_id, error)
         return None
+
+
+class PaymentBills:
+    """Invoices for what payments bought, described as on the provider's page."""
+
+    def __init__(self, invoices: InvoiceService, titles: Mapping[PaymentPurpose, Fulfilment]) -> None:
+        self._invoices = invoices
+        self._titles = titles
+
+    async def bill(self, connection: Any, payment: Payment, at: datetime) -> None:
+        title = self._titles[payment.purpose].title(payment)
+        paid = Paid(payment.id, payment.tenant_id, payment.money, title, at)
+        await bill_payment(connection, self._invoices, paid)

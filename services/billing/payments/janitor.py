@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from services.billing.errors import ProviderUnavailable
 from services.billing.payments import repository
-from services.billing.payments.provider import Provider, ProviderRefused, ProviderSilent
+from services.billing.payments.provider import ProviderRefused, Providers, ProviderSilent
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import Claim, next_check
 from services.billing.payments.service import PaymentService
@@ -18,17 +18,20 @@ from shared.db import Database
 log = logging.getLogger(__name__)
 
 FOUND = Counter("stowage_billing_janitor_found_total", "Payments settled without a callback", ["status"])
+OLDEST = Gauge("stowage_billing_payments_open_seconds", "Age of the oldest open payment, 0 without one")
 
 
 class Janitor:
-    """`first` seconds after the start, then at doubling distances. Safe to run in several processes."""
+    """`first` seconds after the start, then at doubling distances, an hour at most and then for ever. Safe to run in
+    several processes.
+    """
 
     def __init__(
         self,
         database: Database,
         payments: PaymentService,
         settlement: Settlement,
-        provider: Provider,
+        providers: Providers,
         clock: Clock,
         *,
         first: float,
@@ -37,16 +40,23 @@ class Janitor:
         self._database = database
         self._payments = payments
         self._settlement = settlement
-        self._provider = provider
+        self._providers = providers
         self._clock = clock
         self._first = first
         self._wake = wake
 
     async def run(self) -> None:
+        now = self._clock.now()
         async with self._database.transaction() as connection:
-            due = await repository.list_due(connection, self._clock.now())
+            due = await repository.list_due(connection, now)
+            oldest = await repository.find_oldest_open(connection)
+        OLDEST.set(0 if oldest is None else (now - oldest).total_seconds())
         for payment in due:
-            await self._ask(payment)
+            try:
+                await self._ask(payment)
+            except Exception:
+                # It has its next time already; the others must not wait for that.
+                log.exception("payment %s could not be asked about", payment.id)
 
     async def _ask(self, payment: Payment) -> None:
         # First of all, so that one that always fails does not keep the others waiting.
@@ -70,7 +80,7 @@ class Janitor:
             if payment.payment_url is None:
                 # The answer was lost, or the order: the same order again is the same payment.
                 payment = await self._payments.open(payment)
-            return await self._provider.status(str(payment.external_id))
+            return await self._providers.get(payment.provider).status(str(payment.external_id))
         except (ProviderUnavailable, ProviderSilent, ProviderRefused) as error:
             log.info("nothing known of payment %s yet: %s", payment.id, error)
             return None

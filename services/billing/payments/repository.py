@@ -6,20 +6,33 @@ from typing import Any, Self
 from uuid import UUID
 
 from services.billing.payments.rules import Asked, Status
-from shared.events import PaymentMethod
+from shared.events import PaymentMethod, PaymentPurpose
 from shared.money import Money
 
 _INSERT = """
-    INSERT INTO payment (id, tenant_id, team, amount, currency, method, status, plan, plan_version, return_url,
-        metadata, created_at, next_check_at)
-    VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (tenant_id) WHERE status IN ('pending', 'processing') DO NOTHING RETURNING 1
+    INSERT INTO payment (id, tenant_id, team, amount, currency, method, status, provider, purpose, subject, plan,
+        plan_version, return_url, metadata, created_at, next_check_at)
+    VALUES ($1, $2, $3, $4, $5, $6, 'pending', $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT (tenant_id, purpose, (CASE WHEN purpose = 'plan' THEN '' ELSE subject END))
+        WHERE status IN ('pending', 'processing')
+    DO NOTHING RETURNING 1
 """
 # A callback may have come before the answer, and it was checked.
 _OPENED = """
     UPDATE payment SET external_id = coalesce(external_id, $2), payment_url = $3, qr_code = $4 WHERE id = $1
 """
-_OPEN = "SELECT * FROM payment WHERE tenant_id = $1 AND status IN ('pending', 'processing')"
+_OPEN = """
+    SELECT * FROM payment WHERE tenant_id = $1 AND purpose = $2 AND (purpose = 'plan' OR subject = $3)
+        AND status IN ('pending', 'processing')
+"""
+# Whoever opens a payment and whoever settles one that had failed must not pass each other by.
+_LOCK_SLOT = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+_REPLACED = """
+    SELECT EXISTS (
+        SELECT 1 FROM payment WHERE tenant_id = $1 AND purpose = $2 AND (purpose = 'plan' OR subject = $3)
+            AND id <> $4 AND created_at >= $5 AND status IN ('pending', 'processing', 'completed')
+    )
+"""
 _MOVE = """
     UPDATE payment SET status = $2, external_id = coalesce(external_id, $3),
         transaction_id = coalesce($4, transaction_id),
@@ -30,21 +43,19 @@ _TRANSITION = """
     INSERT INTO payment_transition (tenant_id, payment_id, from_status, to_status, source, at)
     VALUES ($1, $2, $3, $4, $5, $6)
 """
-_PAGE = """
-    SELECT * FROM payment WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-    ORDER BY created_at DESC, id DESC LIMIT $4
-"""
 _DUE = """
     SELECT * FROM payment WHERE status IN ('pending', 'processing') AND next_check_at <= $1
     ORDER BY next_check_at LIMIT 100
 """
+
+_OLDEST_OPEN = "SELECT min(created_at) FROM payment WHERE status IN ('pending', 'processing')"
 
 EXTERNAL_ID = "payment_external"  # the constraint: a provider's id is one payment's
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """`amount` in minor units of `currency`."""
+    """`amount` and `refunded` in minor units of `currency`. A plan is named where the purpose is one."""
 
     id: UUID
     tenant_id: UUID
@@ -54,8 +65,11 @@ class Payment:
     currency: str
     method: PaymentMethod
     status: Status
-    plan: str
-    plan_version: int
+    provider: str
+    purpose: PaymentPurpose
+    subject: str
+    plan: str | None
+    plan_version: int | None
     return_url: str
     metadata: dict[str, str]
     payment_url: str | None
@@ -65,6 +79,7 @@ class Payment:
     completed_at: datetime | None
     next_check_at: datetime
     checks: int
+    refunded: int = 0
 
     @classmethod
     def read(cls, row: Any) -> Self:
@@ -76,11 +91,12 @@ class Payment:
 
     @property
     def asked(self) -> Asked:
-        return Asked(str(self.id), self.external_id, self.status, self.money)
+        return Asked(str(self.id), self.external_id, self.status, self.money, self.team, self.provider)
 
 
 async def insert(connection: Any, payment: Payment) -> bool:
-    """False when another payment of this team is open."""
+    """False when another payment of this team for the same is open."""
+    await _lock_slot(connection, payment)
     return bool(
         await connection.fetchval(
             _INSERT,
@@ -90,6 +106,9 @@ async def insert(connection: Any, payment: Payment) -> bool:
             payment.amount,
             payment.currency,
             payment.method,
+            payment.provider,
+            payment.purpose,
+            payment.subject,
             payment.plan,
             payment.plan_version,
             payment.return_url,
@@ -105,14 +124,28 @@ async def find(connection: Any, payment_id: UUID, *, lock: bool = False) -> Paym
     return None if row is None else Payment.read(row)
 
 
-async def find_open(connection: Any, tenant: UUID) -> Payment | None:
-    row = await connection.fetchrow(_OPEN, tenant)
+async def find_open(connection: Any, wanted: Payment) -> Payment | None:
+    """The one that stands in its place."""
+    row = await connection.fetchrow(_OPEN, wanted.tenant_id, wanted.purpose, wanted.subject)
     return None if row is None else Payment.read(row)
 
 
-async def list_newest(connection: Any, tenant: UUID, limit: int, after: tuple[datetime, UUID] | None) -> list[Payment]:
-    at, payment_id = after or (None, None)
-    return [Payment.read(row) for row in await connection.fetch(_PAGE, tenant, at, payment_id, limit)]
+async def is_replaced(connection: Any, payment: Payment) -> bool:
+    """Whether a younger payment for the same is open or paid."""
+    await _lock_slot(connection, payment)
+    where = (payment.tenant_id, payment.purpose, payment.subject, payment.id, payment.created_at)
+    return bool(await connection.fetchval(_REPLACED, *where))
+
+
+async def find_owner(connection: Any, payment_id: UUID) -> UUID | None:
+    """Whose it is, whoever asks: for administrators of the platform."""
+    owner: UUID | None = await connection.fetchval("SELECT payment_owner($1)", payment_id)
+    return owner
+
+
+async def find_oldest_open(connection: Any) -> datetime | None:
+    found: datetime | None = await connection.fetchval(_OLDEST_OPEN)
+    return found
 
 
 async def list_due(connection: Any, now: datetime) -> list[Payment]:
@@ -142,4 +175,13 @@ async def move(
 ) -> None:
     """The new status and the record of how it came about."""
     await connection.execute(_MOVE, payment.id, status, external_id, transaction_id, at)
-    await connection.execute(_TRANSITION, payment.tenant_id, payment.id, payment.status, status, source, at)
+    await note(connection, payment, payment.status, status, source, at)
+
+
+async def note(connection: Any, payment: Payment, before: str, after: str, source: str, at: datetime) -> None:
+    """A transition: what is written down stays."""
+    await connection.execute(_TRANSITION, payment.tenant_id, payment.id, before, after, source, at)
+
+
+async def _lock_slot(connection: Any, payment: Payment) -> None:
+    await connection.execute(_LOCK_SLOT, f"payments of {payment.tenant_id} for a {payment.purpose}")

@@ -1,12 +1,15 @@
 """Paying: asked once, settled once, whatever the provider does in between."""
 
 import logging
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from services.billing.catalogue.loader import Catalogue, Interval, Plan, Price
+import asyncpg
+import segno
+
+from services.billing.catalogue.loader import Catalogue, Interval, Plan
 from services.billing.errors import (
     AlreadyOnPlan,
     NotCancellable,
@@ -15,9 +18,11 @@ from services.billing.errors import (
     PlanNotFound,
     PriceNotFound,
     ProviderUnavailable,
+    PurposeNotSold,
 )
 from services.billing.payments import repository
-from services.billing.payments.provider import Order, PaymentUnknown, Provider, ProviderRefused, ProviderSilent
+from services.billing.payments.fulfilment import Fulfilment, Purchase
+from services.billing.payments.provider import Order, PaymentUnknown, ProviderRefused, Providers, ProviderSilent
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import OPEN
 from services.billing.payments.settlement import Settlement
@@ -25,7 +30,7 @@ from services.billing.subscriptions import repository as subscriptions
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
 from shared.db import Database
-from shared.events import PaymentMethod
+from shared.events import PaymentMethod, PaymentPurpose
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -38,7 +43,8 @@ class PaymentService:
         catalogue: Catalogue,
         subscriptions: SubscriptionService,
         settlement: Settlement,
-        provider: Provider,
+        providers: Providers,
+        fulfilments: Mapping[PaymentPurpose, Fulfilment],
         clock: Clock,
         *,
         callback_url: str,
@@ -49,7 +55,8 @@ class PaymentService:
         self._catalogue = catalogue
         self._subscriptions = subscriptions
         self._settlement = settlement
-        self._provider = provider
+        self._providers = providers
+        self._fulfilments = fulfilments
         self._clock = clock
         self._callback_url = callback_url
         self._first_check = first_check
@@ -76,32 +83,55 @@ class PaymentService:
         if price is None:
             raise PriceNotFound(plan_code)
         await self._subscriptions.get(tenant)
-        payment = self._draft(tenant, team, plan, price, method, return_url)
+        told = {"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval}
+        purchase = Purchase("plan", plan.code, price.money, told, plan.code, plan.version)
+
+        async def check(connection: Any) -> None:
+            await self._check_plan(connection, tenant, plan)
+
+        return await self.start(tenant, team, purchase, method, return_url, check)
+
+    async def start(
+        self,
+        tenant: UUID,
+        team: str,
+        purchase: Purchase,
+        method: PaymentMethod,
+        return_url: str,
+        check: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> Payment:
+        """Whatever it is for. `check` runs in the transaction that opens the payment, and may refuse it by raising.
+
+        Raises PurposeNotSold, PaymentOpen, ProviderUnavailable.
+        """
+        if purchase.purpose not in self._fulfilments:
+            raise PurposeNotSold(purchase.purpose)
+        payment = self._draft(tenant, team, purchase, method, return_url)
         # Committed before the provider hears of it: whatever happens next, we know that we asked.
         async with self._database.transaction(tenant) as connection:
             new = await repository.insert(connection, payment)
             # Looked at after the insert, which waits for a payment that is just being completed.
-            await self._check_plan(connection, tenant, plan)
-            open_one = None if new else await repository.find_open(connection, tenant)
+            if check is not None:
+                await check(connection)
+            open_one = None if new else await repository.find_open(connection, payment)
         if not new:
             raise await self._already_open(open_one)
         return await self.open(payment)
 
     async def open(self, payment: Payment) -> Payment:
         """Tells the provider, which takes the same order twice for one. Raises ProviderUnavailable."""
-        description = f"Stowage {payment.plan.title()}"
         order = Order(
             payment.id,
             payment.team,
             payment.money,
             payment.method,
-            description,
+            self._fulfilments[payment.purpose].title(payment),
             self._callback_url,
             payment.return_url,
             payment.metadata,
         )
         try:
-            opened = await self._provider.initiate(order)
+            opened = await self._providers.get(payment.provider).initiate(order)
         except ProviderSilent as error:
             log.warning("the provider is silent about payment %s: %s", payment.id, error)
             raise ProviderUnavailable(str(payment.id)) from error
@@ -109,18 +139,19 @@ class PaymentService:
             log.error("the provider refused payment %s: %s", payment.id, error)
             await self._close(payment, "failed", "refused by the provider")
             raise ProviderUnavailable(str(payment.id)) from error
-        async with self._database.transaction(payment.tenant_id) as connection:
-            await repository.set_opened(connection, payment.id, opened.external_id, opened.payment_url, opened.qr_code)
-            return await _get(connection, payment.id)
+        code = opened.qr_code or qr_code(opened.payment_url)
+        try:
+            async with self._database.transaction(payment.tenant_id) as connection:
+                await repository.set_opened(connection, payment.id, opened.external_id, opened.payment_url, code)
+                return await _get(connection, payment.id)
+        except asyncpg.UniqueViolationError as error:
+            log.error("the provider gave payment %s an id that is another's", payment.id)
+            raise ProviderUnavailable(str(payment.id)) from error
 
     async def get(self, tenant: UUID, payment_id: UUID) -> Payment:
         """Raises PaymentNotFound."""
         async with self._database.transaction(tenant) as connection:
             return await _get(connection, payment_id)
-
-    async def list_newest(self, tenant: UUID, limit: int, after: tuple[datetime, UUID] | None) -> list[Payment]:
-        async with self._database.transaction(tenant) as connection:
-            return await repository.list_newest(connection, tenant, limit, after)
 
     async def cancel(self, tenant: UUID, payment_id: UUID) -> Payment:
         """Asks the provider first: if it has the money already, its truth wins. Raises NotCancellable."""
@@ -129,7 +160,7 @@ class PaymentService:
             raise NotCancellable(payment.status)
         try:
             external = payment.external_id or (await self.open(payment)).external_id
-            claim = await self._provider.cancel(str(external))
+            claim = await self._providers.get(payment.provider).cancel(str(external))
         except PaymentUnknown:
             # What it does not know it takes no money for; should an order still be on its way, its callback tells.
             await self._close(payment, "cancelled", "cancelled, unknown to the provider")
@@ -163,10 +194,9 @@ class PaymentService:
                 return error
         return PaymentOpen(str(payment.id) if payment else None, payment.payment_url if payment else None)
 
-    def _draft(
-        self, tenant: UUID, team: str, plan: Plan, price: Price, method: PaymentMethod, return_url: str
-    ) -> Payment:
-        now, money = self._clock.now(), price.money
+    def _draft(self, tenant: UUID, team: str, purchase: Purchase, method: PaymentMethod, return_url: str) -> Payment:
+        now = self._clock.now()
+        money = purchase.money
         return Payment(
             id=new_id(),
             tenant_id=tenant,
@@ -176,10 +206,13 @@ class PaymentService:
             currency=money.currency,
             method=method,
             status="pending",
-            plan=plan.code,
-            plan_version=plan.version,
+            provider=self._providers.choose(method).name,
+            purpose=purchase.purpose,
+            subject=purchase.subject,
+            plan=purchase.plan,
+            plan_version=purchase.plan_version,
             return_url=return_url,
-            metadata={"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval},
+            metadata=purchase.metadata,
             payment_url=None,
             qr_code=None,
             transaction_id=None,
@@ -188,6 +221,11 @@ class PaymentService:
             next_check_at=now + timedelta(seconds=self._first_check),
             checks=0,
         )
+
+
+def qr_code(address: str) -> str:
+    """A data URI, for providers that make none: who pays by telephone points it at the screen."""
+    return segno.make(address, error="m").svg_data_uri(scale=4)
 
 
 async def _get(connection: Any, payment_id: UUID) -> Payment:

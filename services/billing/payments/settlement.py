@@ -1,26 +1,29 @@
 """What a provider says, held against what was asked, and carried out once."""
 
 import logging
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 from prometheus_client import Counter
 
-from services.billing.catalogue.plan import Interval
-from services.billing.payments import repository
+from services.billing.payments import refund_rows, repository
+from services.billing.payments.fulfilment import Bills, Credit, Fulfilment
+from services.billing.payments.refund_rows import Refund
 from services.billing.payments.repository import Payment
-from services.billing.payments.rules import Claim, Status, Verdict, judge, may_become
-from services.billing.plans import repository as plans
-from services.billing.subscriptions.service import SubscriptionService
+from services.billing.payments.rules import Claim, Status, Verdict, effect_of, judge, may_become
 from shared import outbox
 from shared.clock import Clock
 from shared.db.database import savepoint
-from shared.events import PaymentCancelled, PaymentCompleted, PaymentEvent, PaymentFailed
+from shared.events import PaymentCancelled, PaymentCompleted, PaymentEvent, PaymentFailed, PaymentPurpose
+from shared.ids import new_id
 
 log = logging.getLogger(__name__)
 
 SETTLED = Counter("stowage_billing_payments_total", "Payments by what became of them", ["status", "method"])
+
+TOO_LATE = "paid after it was given up"
 
 _EVENTS: dict[Status, type[PaymentEvent]] = {
     "completed": PaymentCompleted,
@@ -32,13 +35,21 @@ _EVENTS: dict[Status, type[PaymentEvent]] = {
 class Settlement:
     """The one path on which a payment changes: callbacks, the janitor's answers and cancelling all come here."""
 
-    def __init__(self, subscriptions: SubscriptionService, clock: Clock) -> None:
-        self._subscriptions = subscriptions
+    def __init__(
+        self,
+        fulfilments: Mapping[PaymentPurpose, Fulfilment],
+        credit: Credit,
+        clock: Clock,
+        bills: Bills | None = None,
+    ) -> None:
+        self._fulfilments = fulfilments
+        self._credit = credit
         self._clock = clock
+        self._bills = bills
 
     async def settle(self, connection: Any, claim: Claim, source: str) -> Verdict:
         """The payment's row is locked until the commit, so of any number of the same claims one changes something.
-        Completion, plan, entitlements and events are that one commit.
+        Completion, what was paid for and the events are that one commit.
         """
         payment = await repository.find(connection, UUID(claim.payment_id), lock=True)
         if payment is None:
@@ -70,11 +81,12 @@ class Settlement:
         await repository.move(
             connection, payment, status, source, now, external_id=external, transaction_id=transaction
         )
+        SETTLED.labels(status, payment.method).inc()
+        if status == "completed" and await self._is_too_late(connection, payment):
+            await self._give_credit(connection, payment)
+            return
         if status == "completed":
-            plan = await plans.get(connection, payment.plan, payment.plan_version)
-            # None is from when a plan had one price.
-            interval = cast("Interval | None", payment.metadata.get("interval"))
-            await self._subscriptions.change(connection, payment.tenant_id, plan, interval)
+            await self._fulfilments[payment.purpose].fulfil(connection, payment)
         event = _EVENTS.get(status)
         if event is None:
             return
@@ -86,6 +98,28 @@ class Settlement:
             method=payment.method,
             plan=payment.plan,
             at=now,
+            purpose=payment.purpose,
+            subject=payment.subject,
         )
         await outbox.append(connection, [told], at=now)
-        SETTLED.labels(status, payment.method).inc()
+        if status == "completed" and self._bills is not None:
+            # Last: the numbers of invoices are given one transaction after the other.
+            await self._bills.bill(connection, payment, now)
+
+    async def _is_too_late(self, connection: Any, payment: Payment) -> bool:
+        replaced = payment.status == "failed" and await repository.is_replaced(connection, payment)
+        return effect_of(payment.status, replaced=replaced) == "credit"
+
+    async def _give_credit(self, connection: Any, payment: Payment) -> None:
+        """The money came, and nobody waits for what it was for: it stays the team's, and they are told."""
+        now = self._clock.now()
+        refund = Refund.of(payment, new_id(), payment.amount, client_id="credit", reason=TOO_LATE, by="billing", at=now)
+        given = await self._credit.as_credit(connection, payment)
+        if given:
+            await refund_rows.insert(connection, refund)
+            await refund_rows.set_status(connection, refund.id, "completed", now, external_id="credit")
+        step = "refunded" if given else "refund_due"
+        await repository.note(connection, payment, "completed", step, TOO_LATE, now)
+        event = refund_rows.event_of(payment, refund, "credit" if given else "due", now)
+        await outbox.append(connection, [event], at=now)
+        log.warning("payment %s was %s: %s", payment.id, TOO_LATE, step)

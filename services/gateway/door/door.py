@@ -24,10 +24,11 @@ from services.gateway.pages.rules import code_of_refusal
 from services.gateway.proxy.errors import ClientGone
 from services.gateway.proxy.forward import AnswerCutOff, Forwarder
 from services.gateway.proxy.headers import MalformedRequest, body_length, check_path, without_spoofed
-from services.gateway.proxy.routing import is_open, service_of, sets_no_headers
+from services.gateway.proxy.routing import holds_names, is_open, service_of, sets_no_headers
 from services.gateway.traffic.meter import Meter
 from services.gateway.traffic.service import Traffic
 from shared.errors import DomainError
+from shared.http.cards import check_head
 from shared.security.internal import HEADER
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,9 @@ class Door:
 
     async def _lead(self, arrival: Arrival) -> None:
         service = service_of(arrival.path)
+        if service == "billing" or (service is None and not holds_names(arrival.path)):
+            # Before a span or a log could name it.
+            check_head(arrival.path, arrival.scope["query_string"], arrival.headers)
         if arrival.path == upload.PATH and arrival.method == "POST":
             await self._upload_by_form(arrival)
         elif service is None:

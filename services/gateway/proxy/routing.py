@@ -9,6 +9,7 @@ _PREFIXES = {
     "/api/admin/usage": "usage",
     "/api/admin/billing": "billing",
     "/api/admin/credits": "billing",
+    "/api/admin/payments": "billing",
     "/api/usage": "usage",
     "/api/plans": "billing",
     "/api/subscription": "billing",
@@ -21,6 +22,8 @@ _PREFIXES = {
 
 # Answered by whoever counts.
 _PATHS = {"/api/storage/recalculate": "usage", "/api/storage/stats": "usage"}
+
+_CALLBACKS = {"/api/payments/callback", "/api/payments/stripe/webhook"}  # signed by providers
 
 _TUS = "/api/storage/uploads"
 
@@ -46,7 +49,12 @@ def is_open(method: str, path: str) -> bool:
         return path.startswith("/api/storage/direct/")
     if method == "OPTIONS":
         return path == _TUS or path.startswith(f"{_TUS}/")  # what the server can do
-    return method == "POST" and path == "/api/payments/callback"
+    return method == "POST" and path in _CALLBACKS
+
+
+def holds_names(path: str) -> bool:
+    """Pages about files: their names are people's own, whatever they look like."""
+    return path.startswith(("/app/files", "/app/trash", "/app/recent"))
 
 
 def takes_password(path: str) -> bool:

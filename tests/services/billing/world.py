@@ -193,12 +193,12 @@ async def running(dsn: ServiceDatabase, *, backend: str | None = None, **changes
         core = build_core(settings(dsn.worker, backend or sandbox, door.url, **changes), "billing-worker")
         async with served(create(told_app)) as url, core.database, aiohttp.ClientSession() as http:
             door.service = url
-            callbacks = CallbackWorker(core.database, core.settlement, core.clock, core.wake.set)
+            callbacks = CallbackWorker(core.database, core.settlement, core.envelopes, core.clock, core.wake.set)
             janitor = Janitor(
-                core.database, core.payments, core.settlement, core.provider, core.clock, first=5, wake=core.wake.set
+                core.database, core.payments, core.settlement, core.providers, core.clock, first=5, wake=core.wake.set
             )
             working = asyncio.create_task(work_off(core, callbacks))
             yield World(url, sandbox, door, dsn, http, core, janitor, callbacks)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-            await core.provider.close()
+            await core.providers.close()

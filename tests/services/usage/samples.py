@@ -141,7 +141,7 @@ def granted(
     isolation: Isolation = "shared",
     at: datetime | None = None,
 ) -> Record:
-    limits = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
+    limits: dict[str, Any] = {"storage_bytes": limit, "traffic_bytes_month": traffic, "images_month": images}
     limits |= {"members": members, "projects": projects, "isolation": isolation}
     entitlements = FREE.model_copy(update=limits)
     return record(

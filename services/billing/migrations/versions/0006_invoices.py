@@ -5,7 +5,7 @@ from alembic import op
 from shared.db.rls import append_only, open_table, protect
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 
 def upgrade() -> None:

@@ -178,7 +178,7 @@ async def test_the_order_as_the_provider_gets_it(billing_db: ServiceDatabase) ->
         assert (order["amount"], order["currency"], order["team"]) == ("3.00", "EUR", "ada")
         assert order["callback_url"] == f"{world.door.url}/api/payments/callback"
         assert order["metadata"] == {"plan": "pro", "plan_version": "1", "interval": "month"}
-        assert payment["qr_code"] is None, "a QR code that is none is left out"
+        assert payment["qr_code"].startswith("data:image/svg+xml"), "ours, where the provider's is none"
 
 
 async def test_pending_is_committed_before_the_provider_hears_of_it(billing_db: ServiceDatabase) -> None:
@@ -226,7 +226,9 @@ async def test_a_timeout_is_not_a_failure(billing_db: ServiceDatabase) -> None:
         await world.until(team, lost, lambda p: p["status"] == "completed")
 
 
-@pytest.mark.parametrize(("answer", "becomes"), [(500, "pending"), (429, "pending"), (400, "failed"), (401, "failed")])
+@pytest.mark.parametrize(
+    ("answer", "becomes"), [(500, "pending"), (429, "pending"), (401, "pending"), (400, "failed"), (422, "failed")]
+)
 async def test_a_provider_that_refuses(billing_db: ServiceDatabase, answer: int, becomes: str) -> None:
     async with backend() as provider, running(billing_db, backend=provider.url) as world:
         team = Team()
