@@ -138,9 +138,9 @@ async def test_from_the_callback_to_kafka(world: World, bootstrap: str) -> None:
         ("entitlements.changed", 1, tenant),
         ("entitlements.changed", 2, tenant),
     ]
-    told = await published(bootstrap, "billing.v1", 2)
-    assert sorted(kind for kind, _, _ in told) == ["payment.completed", "subscription.changed"]
-    assert [seq for _, seq, _ in told] == [1, 2]
+    told = await published(bootstrap, "billing.v1", 3)
+    assert sorted(kind for kind, _, _ in told) == ["invoice.issued", "payment.completed", "subscription.changed"]
+    assert [seq for _, seq, _ in told] == [1, 2, 3]
 
 
 async def test_a_lost_callback_is_found_by_itself(world: World, own_broker: EmbeddedBroker) -> None:

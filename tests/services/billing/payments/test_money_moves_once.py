@@ -14,6 +14,7 @@ UPGRADED = [
     "subscription.changed",
     "entitlements.changed",
     "entitlements.changed",
+    "invoice.issued",
 ]
 
 
