@@ -11,7 +11,7 @@ from services.billing.ads.verification import Verifier
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
 from services.billing.credits import packs
 from services.billing.credits.catalogue import CreditCatalogue, load_credits
-from services.billing.credits.packs import PackFulfilment
+from services.billing.credits.packs import LateMoney, PackFulfilment
 from services.billing.credits.service import CreditService
 from services.billing.invoices import tax
 from services.billing.invoices.bill import PaymentBills
@@ -19,7 +19,7 @@ from services.billing.invoices.service import InvoiceService
 from services.billing.invoices.tax import TaxRulesError
 from services.billing.payments.envelopes import Envelope, StandardWebhooks, StripeWebhooks
 from services.billing.payments.external import ExternalBackend
-from services.billing.payments.fulfilment import Fulfilment, NoCredit, PlanFulfilment
+from services.billing.payments.fulfilment import Fulfilment, PlanFulfilment
 from services.billing.payments.provider import Provider, Providers
 from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
@@ -61,13 +61,12 @@ def build_core(settings: Settings, application_name: str) -> Core:
     providers = build_providers(settings)
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
-    fulfilments: dict[PaymentPurpose, Fulfilment] = {
-        "plan": PlanFulfilment(subscriptions),
-        "credits": PackFulfilment(clock),
-    }
+    credit_catalogue, keys, packs_bought = load_credits(), settings.ad_verification_keys, PackFulfilment(clock)
+    fulfilments: dict[PaymentPurpose, Fulfilment] = {"plan": PlanFulfilment(subscriptions), "credits": packs_bought}
     due = timedelta(days=settings.invoice_due_days)
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
-    settlement = Settlement(fulfilments, NoCredit(), clock, PaymentBills(invoices, fulfilments))
+    late = LateMoney(credit_catalogue, packs_bought, clock)
+    settlement = Settlement(fulfilments, late, clock, PaymentBills(invoices, fulfilments))
     payments = PaymentService(
         database,
         catalogue,
@@ -80,7 +79,6 @@ def build_core(settings: Settings, application_name: str) -> Core:
         first_check=settings.janitor_seconds,
         wake=wake.set,
     )
-    credit_catalogue, keys = load_credits(), settings.ad_verification_keys
     return Core(
         database=database,
         catalogue=catalogue,

@@ -1,6 +1,8 @@
 """Packs that are or were sold, in the database: a payment keeps the version it bought."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -73,6 +75,50 @@ class PackFulfilment:
 
     def title(self, payment: Payment) -> str:
         return payment.metadata["pack_name"]
+
+
+class LateMoney:
+    """Credits for money that came for nothing any more: a late pack's own, else as many as the money would have bought
+    where a credit is dearest, rounded up: nobody gains by paying late, and nobody loses a cent.
+    """
+
+    def __init__(self, catalogue: CreditCatalogue, packs: PackFulfilment, clock: Clock) -> None:
+        self._catalogue = catalogue
+        self._packs = packs
+        self._clock = clock
+
+    async def as_credit(self, connection: Any, payment: Payment) -> bool:
+        """False where no pack is sold in that currency."""
+        if payment.purpose == "credits":
+            await self._packs.fulfil(connection, payment)
+            return True
+        worth = credits_for(payment.money, self._catalogue.packs)
+        if worth is None:
+            return False
+        command = Add(
+            key=f"late payment:{payment.id}",
+            said={"amount": payment.money.text, "currency": payment.currency},
+            source="refund",
+            amount=worth,
+            description=f"{payment.money.text} {payment.currency} that came too late",
+            by="payment",
+            priority=self._catalogue.grant_priority,
+        )
+        await commit_batch(connection, payment.tenant_id, [command], self._clock.now())
+        return True
+
+
+def credits_for(money: Money, packs: Sequence[Pack]) -> int | None:
+    """None where no pack is sold in that currency."""
+    sold = [
+        (pack.credits, Money.parse(pack.prices[money.currency], money.currency).amount)
+        for pack in packs
+        if money.currency in pack.prices
+    ]
+    if not sold:
+        return None
+    number, price = max(sold, key=lambda pack: Fraction(pack[1], pack[0]))
+    return -(-money.amount * number // price)
 
 
 def purchase_of(catalogue: CreditCatalogue, code: str, currency: str) -> Purchase:

@@ -66,10 +66,3 @@ class Credit(Protocol):
         somebody has to see to it.
         """
         ...
-
-
-class NoCredit:
-    """Until credits are wired in: it is written down that a refund is due."""
-
-    async def as_credit(self, connection: Any, payment: Payment) -> bool:  # noqa: ARG002 - the protocol's
-        return False

@@ -133,38 +133,38 @@ async def test_unknown_is_not_failed(world: World, monkeypatch: pytest.MonkeyPat
     assert (await refund(world, payment, amount="1.00"))[0] == 201
 
 
-async def test_paid_after_it_was_cancelled(world: World) -> None:
-    """The team does not get a plan it has given up: the money is due back, and that is told."""
-    team = Team()
-    payment = await world.started(team)
-    await world.call("POST", f"/api/payments/{payment['payment_id']}/cancel", who=team.principal)
-    await world.callback(told(payment))
-    await world.until(team, payment, lambda p: p["status"] == "completed")
-    assert (await world.subscription(team))["plan"] == "free"
-    assert (await world.events(team)).count("payment.refunded") == 1
-    assert "payment.completed" not in await world.events(team)
-    rows = await query(world.dsn.worker, "SELECT from_status, to_status FROM payment_transition ORDER BY id")
-    assert [tuple(row) for row in rows][-2:] == [("cancelled", "completed"), ("completed", "refund_due")]
-    assert (await world.status(team, payment))["refunded"] == "0.00", "until credits are there, somebody sees to it"
-
-
-async def test_given_as_credit_where_there_are_credits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-
-    class Ledger:
-        async def as_credit(self, _connection: Any, payment: Any) -> bool:
-            given.append(payment.money.text)
-            return True
-
-    monkeypatch.setattr(world.core.settlement, "_credit", Ledger())
-    team = Team()
+async def late(world: World, team: Team) -> dict[str, Any]:
+    """Paid after it was cancelled, and told three times."""
     payment = await world.started(team)
     await world.call("POST", f"/api/payments/{payment['payment_id']}/cancel", who=team.principal)
     for _ in range(3):
         await world.callback(told(payment))
-    seen = await world.until(team, payment, lambda p: len(p["callbacks"]) >= 3 and p["status"] == "completed")
-    assert (given, seen["refunded"]) == (["3.00"], "3.00")
+    await world.until(team, payment, lambda p: len(p["callbacks"]) >= 3 and p["status"] == "completed")
+    return payment
+
+
+async def test_paid_after_it_was_cancelled(world: World) -> None:
+    """The team does not get a plan it has given up, but credits for its money, once."""
+    team = Team()
+    payment = await late(world, team)
+    assert (await world.subscription(team))["plan"] == "free"
+    assert (await world.events(team)).count("payment.refunded") == 1
+    assert "payment.completed" not in await world.events(team)
+    rows = await query(world.dsn.worker, "SELECT from_status, to_status FROM payment_transition ORDER BY id")
+    assert [tuple(row) for row in rows][-2:] == [("cancelled", "completed"), ("completed", "refunded")]
+    _, held = await world.call("GET", "/api/credits", who=team.principal)
+    assert (held["balance"], [grant["source"] for grant in held["grants"]]) == (61, ["refund"]), "3.00 of 4.99 for 100"
+    assert (await world.status(team, payment))["refunded"] == "3.00"
     assert (await refund(world, payment))[1]["code"] == "refund_too_large", "not a second time"
+
+
+async def test_late_money_that_buys_no_credits_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.billing.credits.packs.credits_for", lambda _money, _packs: None)
+    team = Team()
+    payment = await late(world, team)
+    rows = await query(world.dsn.worker, "SELECT from_status, to_status FROM payment_transition ORDER BY id")
+    assert [tuple(row) for row in rows][-1] == ("completed", "refund_due")
+    assert (await world.status(team, payment))["refunded"] == "0.00", "somebody has to see to it"
 
 
 async def test_failed_paid_by_another_and_then_paid_after_all(world: World) -> None:
