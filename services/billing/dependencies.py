@@ -21,6 +21,7 @@ from services.billing.payments.history import PaymentHistory
 from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.plans.service import PlanService
+from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.service import SubscriptionService
 from shared.http import CurrentTenant
 
@@ -29,6 +30,7 @@ from shared.http import CurrentTenant
 class BillingServices:
     catalogue: Catalogue
     subscriptions: SubscriptionService
+    changes: ChangeService
     payments: PaymentService
     callbacks: CallbackIntake
     plans: PlanService

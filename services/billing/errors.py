@@ -163,3 +163,16 @@ class CallbackNotDead(DomainError):
 class PurposeNotSold(DomainError):
     def __init__(self, purpose: str) -> None:
         super().__init__("purpose_not_sold", 422, f"Nothing is set up to carry out a payment of {purpose}.")
+
+
+class PaymentRequired(DomainError):
+    """More is paid for first: `POST /api/payments/{team}/initiate`, and the team has it when the money has come."""
+
+    def __init__(self, plan: str, price: str, currency: str) -> None:
+        detail = f"{plan} costs {price} {currency}: pay for it, and it is yours at once."
+        super().__init__("payment_required", 402, detail, plan=plan, price=price, currency=currency)
+
+
+class SubscriptionChangedMeanwhile(DomainError):
+    def __init__(self, version: int) -> None:
+        super().__init__("subscription_changed", 409, "Somebody else changed it meanwhile.", version=version)

@@ -79,6 +79,7 @@ def create(settings: Settings) -> FastAPI:
     app.state.services = BillingServices(
         catalogue=core.catalogue,
         subscriptions=core.subscriptions,
+        changes=core.changes,
         payments=core.payments,
         callbacks=intake,
         given_up=GivenUp(core.database, core.clock, wake),

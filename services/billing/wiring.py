@@ -15,6 +15,7 @@ from services.billing.credits.packs import LateMoney, PackFulfilment
 from services.billing.credits.service import CreditService
 from services.billing.invoices import tax
 from services.billing.invoices.bill import PaymentBills
+from services.billing.invoices.paying import InvoiceFulfilment
 from services.billing.invoices.service import InvoiceService
 from services.billing.invoices.tax import TaxRulesError
 from services.billing.payments.envelopes import Envelope, StandardWebhooks, StripeWebhooks
@@ -26,6 +27,8 @@ from services.billing.payments.service import PaymentService
 from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
 from services.billing.settings import Settings
+from services.billing.subscriptions.changes import ChangeService
+from services.billing.subscriptions.renewals import Renewals
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
 from shared.db import Database
@@ -44,6 +47,8 @@ class Core:
     providers: Providers
     envelopes: dict[str, Envelope]
     subscriptions: SubscriptionService
+    changes: ChangeService
+    renewals: Renewals
     settlement: Settlement
     payments: PaymentService
     refunds: RefundService
@@ -66,6 +71,7 @@ def build_core(settings: Settings, application_name: str) -> Core:
     due = timedelta(days=settings.invoice_due_days)
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
     late = LateMoney(credit_catalogue, packs_bought, clock)
+    fulfilments["invoice"] = InvoiceFulfilment(invoices, late)
     settlement = Settlement(fulfilments, late, clock, PaymentBills(invoices, fulfilments))
     payments = PaymentService(
         database,
@@ -86,6 +92,8 @@ def build_core(settings: Settings, application_name: str) -> Core:
         providers=providers,
         envelopes=build_envelopes(settings),
         subscriptions=subscriptions,
+        changes=ChangeService(database, catalogue, subscriptions, wake.set),
+        renewals=Renewals(database, catalogue, subscriptions, invoices, clock, wake.set),
         settlement=settlement,
         payments=payments,
         refunds=RefundService(database, providers, clock, first=settings.janitor_seconds, wake=wake.set),

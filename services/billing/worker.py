@@ -82,6 +82,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                     Job("callbacks", 15, callbacks.measure),
                     Job("forget", 3600, forget),
                     Job("credits", 10, core.credits.sweep_due),
+                    Job("renewals", 60, core.renewals.run),
                 ],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )

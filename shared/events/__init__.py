@@ -11,6 +11,7 @@ from shared.events.alerts import (
 from shared.events.base import Event
 from shared.events.billing import (
     CreditsChanged,
+    InvoiceDue,
     InvoiceIssued,
     PaymentCancelled,
     PaymentCompleted,
@@ -68,6 +69,7 @@ __all__ = [
     "FileStored",
     "FileTrashed",
     "FileType",
+    "InvoiceDue",
     "InvoiceIssued",
     "MemberAdded",
     "MemberChanged",

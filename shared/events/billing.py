@@ -86,3 +86,18 @@ class InvoiceIssued(Event):
     currency: str
     due_at: datetime | None
     at: datetime
+
+
+class InvoiceDue(Event):
+    """A period is not paid yet: `reminder` 1 comes with the invoice. At `ends_at` the team is on the default plan."""
+
+    type: ClassVar[str] = "invoice.due"
+    topic: ClassVar[str] = "billing.v1"
+
+    invoice_id: UUID
+    number: str
+    gross: int
+    currency: str
+    reminder: Annotated[int, Field(ge=1)]
+    ends_at: datetime
+    at: datetime

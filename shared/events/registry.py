@@ -4,6 +4,7 @@ from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalc
 from shared.events.base import Event
 from shared.events.billing import (
     CreditsChanged,
+    InvoiceDue,
     InvoiceIssued,
     PaymentCancelled,
     PaymentCompleted,
@@ -60,6 +61,7 @@ _ALL: tuple[type[Event], ...] = (
     ThresholdCleared,
     UsageRecalculated,
     TrafficRecorded,
+    InvoiceDue,
     InvoiceIssued,
 )
 

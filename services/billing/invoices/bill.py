@@ -65,6 +65,8 @@ class PaymentBills:
         self._titles = titles
 
     async def bill(self, connection: Any, payment: Payment, at: datetime) -> None:
+        if payment.purpose == "invoice":
+            return  # there is one
         title = self._titles[payment.purpose].title(payment)
         paid = Paid(payment.id, payment.tenant_id, payment.money, title, at)
         await bill_payment(connection, self._invoices, paid)

@@ -101,6 +101,12 @@ class InvoiceService:
             await repository.change(connection, invoice_id, "credited")
         return written
 
+    async def find(self, connection: Any, invoice_id: UUID) -> Invoice:
+        """Inside the caller's transaction. Raises InvoiceNotFound."""
+        if (invoice := await repository.find(connection, invoice_id)) is None:
+            raise InvoiceNotFound
+        return invoice
+
     async def get(self, tenant: UUID, invoice_id: UUID) -> Invoice:
         """Raises InvoiceNotFound."""
         async with self._database.transaction(tenant) as connection:

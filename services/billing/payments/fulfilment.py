@@ -44,9 +44,10 @@ class PlanFulfilment:
         if payment.plan is None or payment.plan_version is None:
             raise ValueError("a payment for a plan names one")
         plan = await plans.get(connection, payment.plan, payment.plan_version)
-        # None is from when a plan had one price.
+        # Without an interval it is from when a plan had one price.
         interval = cast("Interval | None", payment.metadata.get("interval"))
-        await self._subscriptions.change(connection, payment.tenant_id, plan, interval)
+        price = plan.price_in(payment.currency, interval)
+        await self._subscriptions.change(connection, payment.tenant_id, plan, price)
 
     def title(self, payment: Payment) -> str:
         return f"Stowage {str(payment.plan).title()}"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from services.billing.catalogue.plan import Interval, Price
-from services.billing.dependencies import Services, Tenant
+from services.billing.dependencies import Services
 from services.billing.plans.rules import Kind
 from services.billing.plans.service import Change, Offer, Wish
 from shared.events import Entitlements
@@ -110,15 +110,6 @@ class PlansOut(BaseModel):
     as_of: datetime
 
 
-class SubscriptionOut(BaseModel):
-    plan: str
-    plan_version: int
-    status: str
-    version: int
-    entitlements: Entitlements
-    current_period_end: datetime | None
-
-
 @router.get("/plans")
 async def list_plans(
     who: CurrentPrincipal,
@@ -135,17 +126,4 @@ async def list_plans(
         items=[PlanOut.of(offer) for offer in found.items],
         used=UsedOut(bytes=used.amounts.get("storage"), position=used.position, as_of=used.as_of) if used else None,
         as_of=found.as_of,
-    )
-
-
-@router.get("/subscription")
-async def get_subscription(tenant: Tenant, services: Services) -> SubscriptionOut:
-    found = await services.subscriptions.get(tenant)
-    return SubscriptionOut(
-        plan=found.plan,
-        plan_version=found.plan_version,
-        status=found.status,
-        version=found.version,
-        entitlements=found.entitlements,
-        current_period_end=found.period_end,
     )

@@ -1,17 +1,128 @@
-"""`GET /internal/entitlements/{tenant}`: for services that meet a tenant before its event."""
+"""A team's subscription; and what it may use, for services that meet a tenant before its event."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
 
-from services.billing.dependencies import Services
-from shared.http import ServiceOnly
+from services.billing.catalogue.plan import Interval
+from services.billing.dependencies import Services, Tenant
+from services.billing.errors import NotTheManager
+from services.billing.subscriptions.changes import Wanted
+from services.billing.subscriptions.repository import Subscription
+from shared.events import Entitlements
+from shared.http import CurrentTenant, ServiceOnly
 
-router = APIRouter(prefix="/internal", include_in_schema=False)
+router = APIRouter(tags=["plans"])
+
+When = Literal["period_end", "now"]
 
 
-@router.get("/entitlements/{tenant_id}")
+class NextPlanOut(BaseModel):
+    """What follows at `at`; without an interval it is free."""
+
+    plan: str
+    interval: Interval | None
+    at: datetime | None
+
+
+class SubscriptionOut(BaseModel):
+    """`price` is decimal text of `currency` a `interval`; all three are null where nothing is charged. `status`
+    `past_due`: `open_invoice_id` waits for payment, and at `ends_at` the team is on the default plan.
+    """
+
+    plan: str
+    plan_version: int
+    status: str
+    version: int
+    entitlements: Entitlements
+    price: str | None
+    currency: str | None
+    interval: Interval | None
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    next: NextPlanOut | None
+    open_invoice_id: UUID | None
+    ends_at: datetime | None
+
+    @classmethod
+    def of(cls, found: Subscription) -> Self:
+        following = found.next_plan and NextPlanOut(
+            plan=found.next_plan, interval=found.next_interval, at=found.period_end
+        )
+        return cls(
+            plan=found.plan,
+            plan_version=found.plan_version,
+            status=found.status,
+            version=found.version,
+            entitlements=found.entitlements,
+            price=found.money.text if found.money else None,
+            currency=found.currency,
+            interval=found.interval,
+            current_period_start=found.period_start,
+            current_period_end=found.period_end,
+            next=following or None,
+            open_invoice_id=found.invoice_id,
+            ends_at=found.grace_until,
+        )
+
+
+class ChangeIn(BaseModel):
+    """`version` of the subscription as it was seen: where it is another by now, nothing is changed."""
+
+    plan: str = Field(max_length=32)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    interval: Interval | None = None
+    when: When = "period_end"
+    version: int | None = None
+
+
+class CancelIn(BaseModel):
+    """As for a change to the free plan."""
+
+    when: When = "period_end"
+    version: int | None = None
+
+
+async def _manager(who: CurrentTenant, tenant: Tenant) -> UUID:
+    if not who.manages:
+        raise NotTheManager
+    return tenant
+
+
+ManagedTenant = Annotated[UUID, Depends(_manager)]
+
+
+@router.get("/api/subscription")
+async def get_subscription(tenant: Tenant, services: Services) -> SubscriptionOut:
+    return SubscriptionOut.of(await services.subscriptions.get(tenant))
+
+
+@router.post("/api/subscription/change")
+async def change_subscription(body: ChangeIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
+    """To less, at the end of what is paid for; to a free plan also at once. More is paid for first: 402. To the plan as
+    it is: nothing is planned any more.
+    """
+    wanted = Wanted(body.plan, body.currency, body.interval, body.when == "now", body.version)
+    return SubscriptionOut.of(await services.changes.choose(tenant, wanted))
+
+
+@router.post("/api/subscription/cancel")
+async def cancel_subscription(body: CancelIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
+    """The default plan follows. Nothing is deleted; what is above its limits stays, and uploads are refused."""
+    wanted = Wanted(services.catalogue.default.code, at_once=body.when == "now", version=body.version)
+    return SubscriptionOut.of(await services.changes.choose(tenant, wanted))
+
+
+@router.post("/api/subscription/resume")
+async def resume_subscription(tenant: ManagedTenant, services: Services) -> SubscriptionOut:
+    """It goes on as it is: what was planned is not."""
+    return SubscriptionOut.of(await services.changes.choose(tenant, Wanted(None)))
+
+
+@router.get("/internal/entitlements/{tenant_id}", include_in_schema=False)
 async def get_entitlements(tenant_id: UUID, services: Services, _caller: ServiceOnly) -> dict[str, Any]:
     found = await services.subscriptions.get(tenant_id)
     return {

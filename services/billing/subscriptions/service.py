@@ -1,13 +1,16 @@
 """Which plan a team is on. Every change of it is an event in the same commit."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.billing.catalogue.loader import Catalogue, Interval, Plan
+from services.billing.catalogue.loader import Catalogue
+from services.billing.catalogue.plan import Plan, Price
+from services.billing.invoices import repository as invoices
 from services.billing.subscriptions import repository
 from services.billing.subscriptions.repository import Subscription
-from services.billing.subscriptions.rules import period_end
+from services.billing.subscriptions.rules import boundary
 from shared import outbox
 from shared.clock import Clock
 from shared.db import Database
@@ -38,16 +41,23 @@ class SubscriptionService:
         if await repository.insert(connection, tenant, plan, now):
             await outbox.append(connection, [_entitled(tenant, plan, 1)], at=now)
 
-    async def change(self, connection: Any, tenant: UUID, plan: Plan, interval: Interval | None = None) -> None:
-        """Puts the team on the plan, inside the caller's transaction, with both events. `interval`: what was paid for,
-        of the first price if it is not said.
+    async def change(
+        self, connection: Any, tenant: UUID, plan: Plan, price: Price | None = None, *, start: datetime | None = None
+    ) -> None:
+        """Puts the team on the plan now, inside the caller's transaction, with both events. `price` None is
+        without charge; `start` is when the first period began, now unless it is told.
         """
         now = self._clock.now()
         await self.provision(connection, tenant)
         before = await repository.lock(connection, tenant)
-        paid = interval or (plan.prices[0].interval if plan.prices else None)
-        until = period_end(now, paid) if paid else None
-        version = await repository.update(connection, tenant, plan, now, until)
+        period = None
+        if price is not None:
+            begin = start or now
+            zone = await repository.zone_of(connection, tenant)
+            period = (begin, boundary(begin, 1, price.interval, zone))
+        version = await repository.change(connection, tenant, plan, now, price, period)
+        if before.invoice_id is not None:
+            await invoices.change(connection, before.invoice_id, "void")  # of a period that is no more
         await outbox.append(connection, [_entitled(tenant, plan, version)], at=now)
         changed = SubscriptionChanged(
             tenant_id=tenant,

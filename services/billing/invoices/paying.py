@@ -1,0 +1,43 @@
+"""An open invoice is paid: what for, and what follows."""
+
+from typing import Any
+from uuid import UUID
+
+from services.billing.errors import InvoiceNotOpen
+from services.billing.invoices.repository import Invoice
+from services.billing.invoices.service import InvoiceService
+from services.billing.payments.fulfilment import Credit, Purchase
+from services.billing.payments.repository import Payment
+from services.billing.subscriptions import repository as subscriptions
+from shared.money import Money
+
+
+class InvoiceFulfilment:
+    """What is paid twice, or after it was given up, is the team's credit."""
+
+    def __init__(self, invoices: InvoiceService, late: Credit) -> None:
+        self._invoices = invoices
+        self._late = late
+
+    async def fulfil(self, connection: Any, payment: Payment) -> None:
+        # As everybody locks: the subscription, then the invoice.
+        await subscriptions.lock(connection, payment.tenant_id)
+        invoice = UUID(payment.subject)
+        try:
+            await self._invoices.pay(connection, invoice, payment.id)
+        except InvoiceNotOpen:
+            if not await self._late.as_credit(connection, payment):
+                raise
+            return
+        await subscriptions.set_paid(connection, payment.tenant_id, invoice)
+
+    def title(self, payment: Payment) -> str:
+        return f"Invoice {payment.metadata['number']}"
+
+
+def purchase_of(invoice: Invoice) -> Purchase:
+    """Raises InvoiceNotOpen."""
+    if invoice.kind != "invoice" or invoice.status != "open":
+        raise InvoiceNotOpen(invoice.number, invoice.status)
+    left = Money(invoice.gross - invoice.credited, invoice.currency)
+    return Purchase("invoice", str(invoice.id), left, {"invoice": str(invoice.id), "number": invoice.number})

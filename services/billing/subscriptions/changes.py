@@ -1,0 +1,84 @@
+"""What a team chooses for its subscription. More is paid for first (`payments`); less comes at the period's end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from services.billing.catalogue.loader import Catalogue
+from services.billing.catalogue.plan import Interval, Plan, Price
+from services.billing.errors import PaymentRequired, PlanNotFound, PriceNotFound, SubscriptionChangedMeanwhile
+from services.billing.plans import repository as plans
+from services.billing.plans.rules import kind_of
+from services.billing.subscriptions import repository
+from services.billing.subscriptions.repository import Subscription
+from services.billing.subscriptions.service import SubscriptionService
+from shared.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`plan` None: the plan as it is, nothing planned. `version`: what the team saw when it chose; None: whatever."""
+
+    plan: str | None
+    currency: str | None = None
+    interval: Interval | None = None
+    at_once: bool = False
+    version: int | None = None
+
+
+class ChangeService:
+    def __init__(
+        self, database: Database, catalogue: Catalogue, subscriptions: SubscriptionService, wake: Callable[[], object]
+    ) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._subscriptions = subscriptions
+        self._wake = wake
+
+    async def choose(self, tenant: UUID, wanted: Wanted) -> Subscription:
+        """Of two that choose at once, knowing the same version, one wins. Raises PlanNotFound, PriceNotFound,
+        PaymentRequired, SubscriptionChangedMeanwhile.
+        """
+        await self._subscriptions.get(tenant)
+        async with self._database.transaction(tenant) as connection:
+            found = await repository.lock(connection, tenant)
+            if wanted.version not in {None, found.version}:
+                raise SubscriptionChangedMeanwhile(found.version)
+            if wanted.plan is None:
+                await repository.plan_next(connection, tenant, None, None)
+            else:
+                await self._go_to(connection, tenant, found, wanted)
+            found = await repository.lock(connection, tenant)
+        self._wake()
+        return found
+
+    async def _go_to(self, connection: Any, tenant: UUID, found: Subscription, wanted: Wanted) -> None:
+        plan, price = self._find(wanted, found)
+        held = await plans.get(connection, found.plan, found.plan_version)
+        if (plan.key, price.interval if price else None) == (held.key, found.interval):
+            await repository.plan_next(connection, tenant, None, None)
+            return
+        paid = (
+            None
+            if found.money is None
+            else Price(amount=found.money.text, currency=found.money.currency, interval=found.interval or "month")
+        )
+        if price is not None and (found.period_end is None or kind_of(held, plan, paid, price) == "upgrade"):
+            raise PaymentRequired(plan.code, price.money.text, price.currency)
+        if found.period_end is None or (wanted.at_once and price is None):
+            await self._subscriptions.change(connection, tenant, plan, price)
+        else:
+            await repository.plan_next(connection, tenant, plan, price)
+
+    def _find(self, wanted: Wanted, found: Subscription) -> tuple[Plan, Price | None]:
+        plan = self._catalogue.find(str(wanted.plan))
+        if plan is None or not plan.public or (not plan.prices and not plan.default):
+            raise PlanNotFound(str(wanted.plan))
+        if not plan.prices:
+            return plan, None
+        currency = wanted.currency or found.currency or self._catalogue.currency
+        price = plan.price_in(currency, wanted.interval or found.interval) or plan.price_in(currency, wanted.interval)
+        if price is None:
+            raise PriceNotFound(plan.code)
+        return plan, price
