@@ -173,6 +173,12 @@ class PaymentRequired(DomainError):
         super().__init__("payment_required", 402, detail, plan=plan, price=price, currency=currency)
 
 
+class NothingToPay(DomainError):
+    def __init__(self, plan: str) -> None:
+        detail = f"What is left of the period covers {plan}: change to it at the period's end."
+        super().__init__("nothing_to_pay", 409, detail)
+
+
 class SubscriptionChangedMeanwhile(DomainError):
     def __init__(self, version: int) -> None:
         super().__init__("subscription_changed", 409, "Somebody else changed it meanwhile.", version=version)

@@ -20,7 +20,7 @@ from services.billing.invoices.service import InvoiceService
 from services.billing.invoices.tax import TaxRulesError
 from services.billing.payments.envelopes import Envelope, StandardWebhooks, StripeWebhooks
 from services.billing.payments.external import ExternalBackend
-from services.billing.payments.fulfilment import Fulfilment, PlanFulfilment
+from services.billing.payments.fulfilment import Fulfilment
 from services.billing.payments.provider import Provider, Providers
 from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
@@ -28,6 +28,7 @@ from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
 from services.billing.settings import Settings
 from services.billing.subscriptions.changes import ChangeService
+from services.billing.subscriptions.fulfilment import PlanFulfilment
 from services.billing.subscriptions.renewals import Renewals
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
@@ -67,11 +68,14 @@ def build_core(settings: Settings, application_name: str) -> Core:
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
     credit_catalogue, keys, packs_bought = load_credits(), settings.ad_verification_keys, PackFulfilment(clock)
-    fulfilments: dict[PaymentPurpose, Fulfilment] = {"plan": PlanFulfilment(subscriptions), "credits": packs_bought}
     due = timedelta(days=settings.invoice_due_days)
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
     late = LateMoney(credit_catalogue, packs_bought, clock)
-    fulfilments["invoice"] = InvoiceFulfilment(invoices, late)
+    fulfilments: dict[PaymentPurpose, Fulfilment] = {
+        "plan": PlanFulfilment(subscriptions, late),
+        "credits": packs_bought,
+        "invoice": InvoiceFulfilment(invoices, late),
+    }
     settlement = Settlement(fulfilments, late, clock, PaymentBills(invoices, fulfilments))
     payments = PaymentService(
         database,
@@ -92,7 +96,7 @@ def build_core(settings: Settings, application_name: str) -> Core:
         providers=providers,
         envelopes=build_envelopes(settings),
         subscriptions=subscriptions,
-        changes=ChangeService(database, catalogue, subscriptions, wake.set),
+        changes=ChangeService(database, catalogue, subscriptions, clock, wake.set),
         renewals=Renewals(database, catalogue, subscriptions, invoices, clock, wake.set),
         settlement=settlement,
         payments=payments,

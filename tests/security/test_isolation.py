@@ -40,6 +40,9 @@ OWN = {
     "/api/credits/statement",
     "/api/credits/packs",
     "/api/credits/purchase",
+    "/api/subscription/change",
+    "/api/subscription/cancel",
+    "/api/subscription/resume",
     "/api/credits/ad-views",
     "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
     "/api/admin/credits/grants",  # administrators of the platform only

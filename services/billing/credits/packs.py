@@ -68,10 +68,11 @@ class PackFulfilment:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def fulfil(self, connection: Any, payment: Payment) -> None:
+    async def fulfil(self, connection: Any, payment: Payment) -> bool:
         told = payment.metadata
         pack, version = told["pack"], int(told["pack_version"])
         await fulfil(connection, payment.tenant_id, payment.id, pack, version, now=self._clock.now())
+        return True
 
     def title(self, payment: Payment) -> str:
         return payment.metadata["pack_name"]

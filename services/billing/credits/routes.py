@@ -96,7 +96,7 @@ async def grant_credits(body: CreditGrantIn, who: AdminOnly, services: Services)
     )
 
 
-class PurchaseIn(BaseModel):
+class CreditPurchaseIn(BaseModel):
     """`currency` is the installation's unless told otherwise; `return_url` as for a payment of a plan."""
 
     pack: str = Field(max_length=32)
@@ -107,7 +107,7 @@ class PurchaseIn(BaseModel):
 
 @router.post("/credits/purchase", status_code=201)
 async def purchase_credits(
-    body: PurchaseIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+    body: CreditPurchaseIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
 ) -> InitiatedOut:
     """Starts paying for a pack; what it holds is granted when the money has come."""
     if not who.manages:

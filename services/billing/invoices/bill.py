@@ -25,7 +25,9 @@ UNBILLED = Counter("stowage_billing_unbilled_total", "Payments without an invoic
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A payment that was completed `at` that moment. `money` is what was paid, tax included."""
+    """A payment that was completed `at` that moment. `money` is what was paid, tax included; `left` minor units of the
+    period before were taken off it.
+    """
 
     payment_id: UUID
     tenant_id: UUID
@@ -34,18 +36,21 @@ class Paid:
     at: datetime
     period_from: date | None = None
     period_to: date | None = None
+    left: int = 0
 
 
 async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) -> Invoice | None:
     """Once a payment, in the transaction that completes it, as its last step. None where no invoice can be issued: the
     money has come, so what it buys is given; the same call makes the invoice later, when the settings allow it.
     """
-    item = Item(paid.description, 1, paid.money.amount, paid.period_from, paid.period_to)
+    items = [Item(paid.description, 1, paid.money.amount + paid.left, paid.period_from, paid.period_to)]
+    if paid.left:
+        items.append(Item("Unused time", -1, paid.left))
     try:
         return await invoices.issue(
             connection,
             paid.tenant_id,
-            [item],
+            items,
             paid.money.currency,
             paid.at,
             payment_id=paid.payment_id,
@@ -68,5 +73,6 @@ class PaymentBills:
         if payment.purpose == "invoice":
             return  # there is one
         title = self._titles[payment.purpose].title(payment)
-        paid = Paid(payment.id, payment.tenant_id, payment.money, title, at)
+        left = Money.parse(payment.metadata.get("left", "0"), payment.currency)
+        paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, left=left.amount)
         await bill_payment(connection, self._invoices, paid)

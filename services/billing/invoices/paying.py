@@ -19,7 +19,7 @@ class InvoiceFulfilment:
         self._invoices = invoices
         self._late = late
 
-    async def fulfil(self, connection: Any, payment: Payment) -> None:
+    async def fulfil(self, connection: Any, payment: Payment) -> bool:
         # As everybody locks: the subscription, then the invoice.
         await subscriptions.lock(connection, payment.tenant_id)
         invoice = UUID(payment.subject)
@@ -28,8 +28,9 @@ class InvoiceFulfilment:
         except InvoiceNotOpen:
             if not await self._late.as_credit(connection, payment):
                 raise
-            return
+            return False
         await subscriptions.set_paid(connection, payment.tenant_id, invoice)
+        return True
 
     def title(self, payment: Payment) -> str:
         return f"Invoice {payment.metadata['number']}"

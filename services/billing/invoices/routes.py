@@ -50,14 +50,19 @@ async def list_invoices(
     return Page(items=[InvoiceOut.of(invoice) for invoice in found], next_cursor=cursor)
 
 
-class PayIn(BaseModel):
+class InvoicePayIn(BaseModel):
     method: PaymentMethod
     return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
 
 
 @router.post("/{invoice_id}/pay", status_code=201)
 async def pay_invoice(
-    invoice_id: UUID, body: PayIn, request: Request, who: CurrentTenant, tenant: ManagedTenant, services: Services
+    invoice_id: UUID,
+    body: InvoicePayIn,
+    request: Request,
+    who: CurrentTenant,
+    tenant: ManagedTenant,
+    services: Services,
 ) -> InitiatedOut:
     """Starts paying an open one."""
     purchase = purchase_of(await services.invoices.get(tenant, invoice_id))

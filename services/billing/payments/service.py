@@ -27,6 +27,7 @@ from services.billing.payments.repository import Payment
 from services.billing.payments.rules import OPEN
 from services.billing.payments.settlement import Settlement
 from services.billing.subscriptions import repository as subscriptions
+from services.billing.subscriptions.purchase import plan_purchase
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
 from shared.db import Database
@@ -73,8 +74,9 @@ class PaymentService:
         currency: str | None = None,
         interval: Interval | None = None,
     ) -> Payment:
-        """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, PaymentOpen, ProviderUnavailable. The price is the
-        catalogue's; unless told otherwise in the installation's currency and by the month.
+        """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, NothingToPay, PaymentOpen, ProviderUnavailable. The price
+        is the catalogue's, less what is left of the period under way; unless told otherwise in the installation's
+        currency and by the month.
         """
         plan = self._catalogue.find(plan_code)
         if plan is None or not plan.prices or not plan.public:
@@ -82,9 +84,10 @@ class PaymentService:
         price = plan.price_in(currency or self._catalogue.currency, interval)
         if price is None:
             raise PriceNotFound(plan_code)
-        await self._subscriptions.get(tenant)
-        told = {"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval}
-        purchase = Purchase("plan", plan.code, price.money, told, plan.code, plan.version)
+        held = await self._subscriptions.get(tenant)
+        if (held.plan, held.plan_version) == plan.key:
+            raise AlreadyOnPlan(plan.code)
+        purchase = plan_purchase(plan, price, held, self._clock.now())
 
         async def check(connection: Any) -> None:
             await self._check_plan(connection, tenant, plan)

@@ -82,11 +82,12 @@ class Settlement:
             connection, payment, status, source, now, external_id=external, transaction_id=transaction
         )
         SETTLED.labels(status, payment.method).inc()
+        fulfilled = False
         if status == "completed" and await self._is_too_late(connection, payment):
             await self._give_credit(connection, payment)
             return
         if status == "completed":
-            await self._fulfilments[payment.purpose].fulfil(connection, payment)
+            fulfilled = await self._fulfilments[payment.purpose].fulfil(connection, payment)
         event = _EVENTS.get(status)
         if event is None:
             return
@@ -102,7 +103,7 @@ class Settlement:
             subject=payment.subject,
         )
         await outbox.append(connection, [told], at=now)
-        if status == "completed" and self._bills is not None:
+        if fulfilled and self._bills is not None:
             # Last: the numbers of invoices are given one transaction after the other.
             await self._bills.bill(connection, payment, now)
 

@@ -11,6 +11,7 @@ from services.billing.catalogue.plan import Interval, Plan, Price
 from services.billing.plans import repository
 from services.billing.plans.provider import UsageProvider, Used
 from services.billing.plans.rules import Kind, effective_at, kind_of, over
+from services.billing.subscriptions.purchase import due
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
@@ -49,10 +50,10 @@ class Offers:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a team stands: what it has, until when that is paid, and what it uses."""
+    """Where a team stands: what it has, on which terms, and what it uses."""
 
     held: Plan
-    period_end: datetime | None
+    subscription: Subscription
     used: Used | None
     now: datetime
 
@@ -88,7 +89,7 @@ class PlanService:
             return Offers(offers, None, self._clock.now())
         subscription, used = await asyncio.gather(self._subscriptions.get(tenant), self._usage.find(tenant))
         held, now = await self._held(subscription), self._clock.now()
-        position = Position(held, subscription.period_end, used, now)
+        position = Position(held, subscription, used, now)
         plans = self._ordered({held.key: held, **{plan.key: plan for plan in sold}}.values())
         return Offers([self._offer(plan, position, wish) for plan in plans], used, now)
 
@@ -101,10 +102,12 @@ class PlanService:
         change = Change(
             kind=kind,
             price=price,
-            due_now=price if kind == "upgrade" else Money(0, price.currency),
+            due_now=due(asked, team.subscription, team.now)
+            if kind == "upgrade" and asked
+            else Money(0, price.currency),
             bytes_over=over(amounts.get("storage"), plan.entitlements.storage_bytes),
             members_over=over(amounts.get("members"), plan.entitlements.members),
-            effective_at=effective_at(kind, team.now, team.period_end),
+            effective_at=effective_at(kind, team.now, team.subscription.period_end),
         )
         return Offer(plan, asked, current=kind == "same", change=change)
 

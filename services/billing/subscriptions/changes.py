@@ -11,8 +11,10 @@ from services.billing.errors import PaymentRequired, PlanNotFound, PriceNotFound
 from services.billing.plans import repository as plans
 from services.billing.plans.rules import kind_of
 from services.billing.subscriptions import repository
+from services.billing.subscriptions.purchase import due
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.service import SubscriptionService
+from shared.clock import Clock
 from shared.db import Database
 
 
@@ -29,8 +31,14 @@ class Wanted:
 
 class ChangeService:
     def __init__(
-        self, database: Database, catalogue: Catalogue, subscriptions: SubscriptionService, wake: Callable[[], object]
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        subscriptions: SubscriptionService,
+        clock: Clock,
+        wake: Callable[[], object],
     ) -> None:
+        self._clock = clock
         self._database = database
         self._catalogue = catalogue
         self._subscriptions = subscriptions
@@ -65,7 +73,9 @@ class ChangeService:
             else Price(amount=found.money.text, currency=found.money.currency, interval=found.interval or "month")
         )
         if price is not None and (found.period_end is None or kind_of(held, plan, paid, price) == "upgrade"):
-            raise PaymentRequired(plan.code, price.money.text, price.currency)
+            money = due(price, found, self._clock.now())
+            if money.amount:
+                raise PaymentRequired(plan.code, money.text, money.currency)
         if found.period_end is None or (wanted.at_once and price is None):
             await self._subscriptions.change(connection, tenant, plan, price)
         else:

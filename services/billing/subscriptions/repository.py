@@ -7,6 +7,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.billing.catalogue.plan import Interval, Plan, Price
+from services.billing.subscriptions.rules import unused
 from shared.events import Entitlements
 from shared.money import Money
 
@@ -81,6 +82,12 @@ class Subscription:
     def money(self) -> Money | None:
         """The price of a whole period."""
         return None if self.price is None or self.currency is None else Money(self.price, self.currency)
+
+    def left(self, now: datetime) -> Money | None:
+        """What of the period's price is for the time to come; None where nothing was paid for it."""
+        if self.money is None or self.period_start is None or self.period_end is None or self.status != "active":
+            return None
+        return Money(unused(self.money.amount, self.period_start, self.period_end, now), self.money.currency)
 
     @property
     def paid(self) -> Price | None:

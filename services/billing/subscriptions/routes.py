@@ -69,7 +69,7 @@ class SubscriptionOut(BaseModel):
         )
 
 
-class ChangeIn(BaseModel):
+class SubscriptionChangeIn(BaseModel):
     """`version` of the subscription as it was seen: where it is another by now, nothing is changed."""
 
     plan: str = Field(max_length=32)
@@ -79,7 +79,7 @@ class ChangeIn(BaseModel):
     version: int | None = None
 
 
-class CancelIn(BaseModel):
+class SubscriptionCancelIn(BaseModel):
     """As for a change to the free plan."""
 
     when: When = "period_end"
@@ -101,7 +101,7 @@ async def get_subscription(tenant: Tenant, services: Services) -> SubscriptionOu
 
 
 @router.post("/api/subscription/change")
-async def change_subscription(body: ChangeIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
+async def change_subscription(body: SubscriptionChangeIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
     """To less, at the end of what is paid for; to a free plan also at once. More is paid for first: 402. To the plan as
     it is: nothing is planned any more.
     """
@@ -110,7 +110,7 @@ async def change_subscription(body: ChangeIn, tenant: ManagedTenant, services: S
 
 
 @router.post("/api/subscription/cancel")
-async def cancel_subscription(body: CancelIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
+async def cancel_subscription(body: SubscriptionCancelIn, tenant: ManagedTenant, services: Services) -> SubscriptionOut:
     """The default plan follows. Nothing is deleted; what is above its limits stays, and uploads are refused."""
     wanted = Wanted(services.catalogue.default.code, at_once=body.when == "now", version=body.version)
     return SubscriptionOut.of(await services.changes.choose(tenant, wanted))

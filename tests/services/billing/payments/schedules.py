@@ -18,10 +18,11 @@ import orjson
 from services.billing.errors import CallbackNotStored
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.external import claim_of
-from services.billing.payments.fulfilment import PlanFulfilment, Purchase
+from services.billing.payments.fulfilment import Purchase
 from services.billing.payments.janitor import Janitor
 from services.billing.payments.processing import CallbackWorker
 from services.billing.payments.provider import Opened, Order, PaymentUnknown, ProviderSilent, Returning
+from services.billing.subscriptions.fulfilment import PlanFulfilment
 from services.billing.wiring import Core, build_core, register_catalogue
 from shared.errors import DomainError
 from shared.money import Money
@@ -128,8 +129,9 @@ class Stage:
 
     # What a payment is for, when it is one for credits; and where late money goes.
 
-    async def fulfil(self, connection: Any, payment: Any) -> None:
+    async def fulfil(self, connection: Any, payment: Any) -> bool:
         await self._effect(connection, payment, "credits")
+        return True
 
     def title(self, _payment: Any) -> str:
         return "Credits"
@@ -353,12 +355,13 @@ def _wire(stage: Stage) -> None:
     fulfilments["credits"] = stage
 
     class Plan(PlanFulfilment):
-        async def fulfil(self, connection: Any, payment: Any) -> None:
-            await super().fulfil(connection, payment)
+        async def fulfil(self, connection: Any, payment: Any) -> bool:
+            fulfilled = await super().fulfil(connection, payment)
             affair = stage.affairs[payment.team]
             if affair.kills:
                 affair.kills -= 1
                 raise Killed
+            return fulfilled
 
-    fulfilments["plan"] = Plan(core.subscriptions)
+    fulfilments["plan"] = Plan(core.subscriptions, stage)
     core.settlement._credit = stage

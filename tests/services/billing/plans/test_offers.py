@@ -59,7 +59,8 @@ async def opened(dsn: ServiceDatabase, **changes: Any) -> AsyncIterator[tuple[Wo
 async def subscribe(world: World, team: Team, plan: str) -> None:
     core = world.core
     async with core.database.transaction() as connection:
-        await core.subscriptions.change(connection, team.tenant, core.catalogue.plans[plan])
+        found = core.catalogue.plans[plan]
+        await core.subscriptions.change(connection, team.tenant, found, found.prices[0] if found.prices else None)
 
 
 async def plans(world: World, who: Team | Principal, asked: str = "") -> dict[str, Any]:
@@ -114,7 +115,9 @@ async def test_up_and_down(billing_db: ServiceDatabase) -> None:
     }
     assert (found["basic"]["price"], found["basic"]["currency"], found["basic"]["due_now"]) == ("0.00", "EUR", "0.00")
     up = found["tier4"]
-    assert (up["price"], up["due_now"], up["upgrade_url"]) == ("12.00", "12.00", "/app/plans")
+    assert (up["price"], up["due_now"], up["upgrade_url"]) == ("12.00", "8.50", "/app/plans"), (
+        "less what is left of tier 2"
+    )
     assert datetime.fromisoformat(up["effective_at"]) == as_of
     assert (found["tier2"]["effective_at"], found["tier2"]["upgrade_url"]) == (None, None)
     assert body["used"] == {"bytes": 15 * GB, "position": 7, "as_of": "2026-03-01T00:00:00Z"}
@@ -199,7 +202,10 @@ async def test_the_version_that_was_bought_stays_and_the_newer_one_can_be_had(
             assert [plan["version"] for plan in (await plans(world, other))["items"]] == [1, 2]
             assert (await world.subscription(team))["entitlements"]["projects"] is None
     async with opened(billing_db, plan_catalogue=str(plans_now)) as (world, _):
-        assert (await world.initiate(team))[0] == 201, "going over to the newer one is a change like others"
+        status, body = await world.initiate(team)
+        assert (status, body["code"]) == (409, "nothing_to_pay"), "the month was paid for just now"
+        status, body = await world.call("POST", "/api/subscription/change", {"plan": "pro"}, who=team.principal)
+        assert (status, body["plan_version"], body["next"]["plan"]) == (200, 1, "pro"), "the newer one follows"
 
 
 async def test_a_period_that_is_over_is_waited_for_no_more(billing_db: ServiceDatabase) -> None:

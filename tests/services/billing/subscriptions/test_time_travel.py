@@ -1,5 +1,6 @@
 """Years by the clock: renewals, what is not paid, what is chosen on the way; and the books agree at the end."""
 
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,17 +15,20 @@ from services.billing.catalogue.loader import find_family, load
 from services.billing.catalogue.plan import Interval
 from services.billing.credits.catalogue import load_credits
 from services.billing.credits.packs import LateMoney, PackFulfilment
+from services.billing.errors import NothingToPay
 from services.billing.invoices import tax
 from services.billing.invoices.bill import PaymentBills
 from services.billing.invoices.paying import InvoiceFulfilment, purchase_of
 from services.billing.invoices.service import InvoiceService
 from services.billing.payments import repository as payments
-from services.billing.payments.fulfilment import Fulfilment, PlanFulfilment, Purchase
+from services.billing.payments.fulfilment import Fulfilment, Purchase
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import Claim
 from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
 from services.billing.subscriptions.changes import ChangeService, Wanted
+from services.billing.subscriptions.fulfilment import PlanFulfilment
+from services.billing.subscriptions.purchase import plan_purchase
 from services.billing.subscriptions.renewals import Renewals
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.service import SubscriptionService
@@ -61,11 +65,11 @@ class Travel:
         late = LateMoney(load_credits(), packs, self)
         self.invoices = InvoiceService(database, tax.load(), SELLER, "{number}", 14 * DAY, self)
         self.fulfilments: dict[PaymentPurpose, Fulfilment] = {
-            "plan": PlanFulfilment(self.subscriptions),
+            "plan": PlanFulfilment(self.subscriptions, late),
             "invoice": InvoiceFulfilment(self.invoices, late),
         }
         self.settlement = Settlement(self.fulfilments, late, self, PaymentBills(self.invoices, self.fulfilments))
-        self.changes = ChangeService(database, self.catalogue, self.subscriptions, wake)
+        self.changes = ChangeService(database, self.catalogue, self.subscriptions, self, wake)
         self.renewals = Renewals(database, self.catalogue, self.subscriptions, self.invoices, self, wake)
 
     def now(self) -> datetime:
@@ -74,12 +78,14 @@ class Travel:
     async def subscription(self) -> Subscription:
         return await self.subscriptions.get(self.tenant)
 
-    async def buy(self, code: str, interval: Interval = "month", currency: str = "EUR") -> None:
+    async def offer(self, code: str, interval: Interval = "month") -> Purchase:
         plan = self.catalogue.plans[code]
-        price = plan.price_in(currency, interval)
+        price = plan.price_in("EUR", interval)
         assert price is not None
-        told = {"plan": code, "plan_version": str(plan.version), "interval": interval}
-        await self.pay(Purchase("plan", code, price.money, told, code, plan.version))
+        return plan_purchase(plan, price, await self.subscription(), self.at)
+
+    async def buy(self, code: str, interval: Interval = "month") -> None:
+        await self.pay(await self.offer(code, interval))
 
     async def pay_open(self) -> bool:
         found = await self.subscription()
@@ -221,6 +227,33 @@ async def test_less_comes_at_the_end_of_what_was_paid(travel: Travel) -> None:
     assert (await travel.books())["open"] == 0
 
 
+async def test_more_costs_what_is_left_less(travel: Travel) -> None:
+    """Half of a month of Tier 2 (3.50) is left: Tier 4 (12.00) is 10.25, and the invoice says why."""
+    travel.at = datetime(2026, 4, 1, tzinfo=UTC)
+    await travel.buy("tier2")
+    travel.at += 15 * DAY
+    await travel.buy("tier4")
+    found = await travel.subscription()
+    assert (found.plan, found.price, found.period_start) == ("tier4", 1200, travel.at)
+    sql = "SELECT l.quantity * l.unit_price AS price, l.net + l.tax AS gross FROM invoice_line AS l JOIN invoice AS i "
+    rows = await query(travel.dsn.superuser, f"{sql} ON i.id = l.invoice_id ORDER BY i.sequence, l.position")
+    assert [tuple(row) for row in rows] == [(350, 350), (1200, 1200), (-175, -175)]
+    assert (await travel.books())["received"] == 350 + 1025
+
+
+async def test_what_was_taken_off_must_still_be_there(travel: Travel) -> None:
+    """Half a month is taken off; the period ends before the money comes. It buys credits, not a plan too cheap."""
+    await travel.buy("tier2")
+    cheap = await travel.offer("tier4")
+    assert cheap.money.amount < 1200
+    travel.at += 40 * DAY
+    await travel.renewals.run()
+    await travel.pay(cheap)
+    assert (await travel.subscription()).plan == "tier2"
+    sql = "SELECT count(*) AS n FROM credit_grant WHERE tenant_id = $1 AND source = 'refund'"
+    assert (await query(travel.dsn.superuser, sql, travel.tenant))[0]["n"] == 1
+
+
 async def test_cancelled_and_thought_better_of(travel: Travel) -> None:
     await travel.buy("tier1")
     free = travel.catalogue.default.code
@@ -261,7 +294,8 @@ async def test_three_years_of_anything(travel: Travel, seed: int) -> None:
             case "pay":
                 await travel.pay_open()
             case "buy":
-                await travel.buy(chance.choice(codes), chance.choice(["month", "year"]))
+                with contextlib.suppress(NothingToPay):
+                    await travel.buy(chance.choice(codes), chance.choice(["month", "year"]))
             case "choose" | "cancel" as what:
                 held = await travel.subscription()
                 code = travel.catalogue.default.code if what == "cancel" else "tier1"
@@ -269,9 +303,8 @@ async def test_three_years_of_anything(travel: Travel, seed: int) -> None:
                     await travel.changes.choose(travel.tenant, Wanted(code))
             case "resume":
                 await travel.changes.choose(travel.tenant, Wanted(None))
-        books = await travel.books()
+        books, found = await travel.books(), await travel.subscription()
         assert books["received"] == books["paid"], books
-        found = await travel.subscription()
         assert (books["open"] > 0) == (found.status == "past_due"), (books, found)
         travel.at += timedelta(seconds=chance.randrange(1, 40 * 86_400))
     versions = await query(

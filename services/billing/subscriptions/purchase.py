@@ -1,0 +1,37 @@
+"""Going over to more: a new period, less what is left of the one under way."""
+
+from datetime import datetime
+
+from services.billing.catalogue.plan import Plan, Price
+from services.billing.errors import NothingToPay
+from services.billing.payments.fulfilment import Purchase
+from services.billing.subscriptions.repository import Subscription
+from shared.money import Money
+
+
+def due(price: Price, held: Subscription, now: datetime) -> Money:
+    """Nothing where what is left covers it."""
+    left = held.left(now)
+    if left is None or left.currency != price.currency:
+        return price.money
+    return Money(max(0, price.money.amount - left.amount), price.currency)
+
+
+def plan_purchase(plan: Plan, price: Price, held: Subscription, now: datetime) -> Purchase:
+    """What it takes off is honoured only while the period it was taken from goes on. Raises NothingToPay."""
+    told = {"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval}
+    money = due(price, held, now)
+    if not money.amount:
+        raise NothingToPay(plan.code)
+    if money != price.money and held.period_start is not None:
+        left = Money(price.money.amount - money.amount, price.currency)
+        told |= {"left": left.text, "left_of": held.plan, "left_since": held.period_start.isoformat()}
+    return Purchase("plan", plan.code, money, told, plan.code, plan.version)
+
+
+def still_left(told: dict[str, str], held: Subscription) -> bool:
+    """Whether the period that something was taken off for goes on, and is paid."""
+    if "left" not in told:
+        return True
+    since = held.period_start.isoformat() if held.period_start else None
+    return (held.plan, since, held.status) == (told["left_of"], told["left_since"], "active")
