@@ -23,6 +23,7 @@ from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.given_up import GivenUp
 from services.billing.payments.history import PaymentHistory
 from services.billing.plans import routes as plans
+from services.billing.plans import user_routes
 from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
@@ -59,6 +60,7 @@ def create(settings: Settings) -> FastAPI:
             payments.router,
             payments_admin,
             plans.router,
+            user_routes.router,
             subscriptions.router,
             invoices.router,
             invoices.admin,

@@ -41,6 +41,8 @@ OWN = {
     "/api/credits/packs",
     "/api/credits/purchase",
     "/api/subscription/change",
+    "/api/user/storage-plan",
+    "/api/user/upgrade-plan",
     "/api/subscription/cancel",
     "/api/subscription/resume",
     "/api/credits/ad-views",

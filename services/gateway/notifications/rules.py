@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-from shared.events import Event, Metric, PaymentCompleted, PaymentFailed, SubscriptionChanged, ThresholdCrossed
+from shared.events import (
+    Event,
+    InvoiceDue,
+    Metric,
+    PaymentCompleted,
+    PaymentFailed,
+    PaymentRefunded,
+    SubscriptionChanged,
+    ThresholdCrossed,
+)
 from shared.money import Money
 from shared.sizes import format_bytes
 
@@ -131,7 +140,32 @@ def _(event: PaymentFailed) -> Notice:
         f"The payment of {text} did not go through. Nothing was charged.",
         _payment(event),
         action=("/app/plans", "Try again"),
+        mail=True,
     )
+
+
+_GIVEN_BACK = {
+    "provider": "It is on its way back to you.",
+    "credit": "It came too late for what it was meant for, so you have credits for it.",
+    "due": "It came too late for what it was meant for. We will give it back to you.",
+}
+
+
+@notice_of.register
+def _(event: PaymentRefunded) -> Notice:
+    text = f"{Money(event.amount, event.currency).text} {event.currency}"
+    return Notice(
+        "payment_refunded", "A payment is given back", f"{text}: {_GIVEN_BACK[event.to]}", _payment(event), mail=True
+    )
+
+
+@notice_of.register
+def _(event: InvoiceDue) -> Notice:
+    text = f"{Money(event.gross, event.currency).text} {event.currency}"
+    title = "Your next period begins" if event.reminder == 1 else "Reminder: an invoice is open"
+    body = f"Invoice {event.number} over {text} is to be paid. Until {event.ends_at:%d %B %Y} everything goes on."
+    data = {"invoice_id": str(event.invoice_id), "number": event.number, "ends_at": event.ends_at.isoformat()}
+    return Notice("invoice_due", title, body, data, action=("/app/plans", "Pay the invoice"), mail=True)
 
 
 @notice_of.register
@@ -146,7 +180,7 @@ def _(event: SubscriptionChanged) -> Notice | None:
     )
 
 
-def _payment(event: PaymentCompleted | PaymentFailed) -> dict[str, Any]:
+def _payment(event: PaymentCompleted | PaymentFailed | PaymentRefunded) -> dict[str, Any]:
     return {
         "payment_id": str(event.payment_id),
         "plan": event.plan,

@@ -21,7 +21,12 @@ _PREFIXES = {
 }
 
 # Answered by whoever counts.
-_PATHS = {"/api/storage/recalculate": "usage", "/api/storage/stats": "usage"}
+_PATHS = {
+    "/api/storage/recalculate": "usage",
+    "/api/storage/stats": "usage",
+    "/api/user/storage-plan": "billing",
+    "/api/user/upgrade-plan": "billing",
+}
 
 _CALLBACKS = {"/api/payments/callback", "/api/payments/stripe/webhook"}  # signed by providers
 

@@ -159,3 +159,22 @@ async def test_health(world: World) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         async with world.http.get(world.url + path) as answer:
             assert answer.status == 200
+
+
+async def test_the_storage_plan_and_its_upgrade(world: World) -> None:
+    team = Team()
+    status, body = await world.call("GET", "/api/user/storage-plan", who=team.principal)
+    assert (status, body["plan"], body["storage_limit"], body["storage_limit_formatted"], body["price"]) == (
+        *(200, "free", 104_857_600, "100 MB", None),
+    )
+    status, payment = await world.call("POST", "/api/user/upgrade-plan", {"plan": "pro"}, who=team.principal)
+    assert (status, payment["amount"], payment["currency"]) == (201, "3.00", "EUR")
+    await world.press(payment)
+    await world.until(team, payment, lambda p: p["status"] == "completed")
+    _, body = await world.call("GET", "/api/user/storage-plan", who=team.principal)
+    assert (body["plan"], body["storage_limit_formatted"], body["price"], body["interval"]) == (
+        *("pro", "10 GB", "3.00", "month"),
+    )
+    member = Team(tenant=team.tenant, role="member")
+    status, body = await world.call("POST", "/api/user/upgrade-plan", {"plan": "pro"}, who=member.principal)
+    assert (status, body["code"]) == (403, "manager_required")
