@@ -230,7 +230,7 @@ async def test_one_that_fails_holds_up_no_other(here: World) -> None:
     for tenant in (broken, whole):
         await here.age(tenant, timedelta(hours=25))
     # A size no column can hold.
-    await query(here.dsn.superuser, "INSERT INTO tenant_usage VALUES ($1, 0, 0, 1, 'free', 1, 1, now(), now())", broken)
+    await query(here.dsn.superuser, "UPDATE tenant_usage SET position = 1 WHERE tenant_id = $1", broken)
     sql = "INSERT INTO usage_breakdown VALUES ($1, 'image', 'x', 1, $2, now()), ($1, 'video', 'y', 1, $2, now())"
     await query(here.dsn.superuser, sql, broken, 2**63 - 1)
     schedule = CalculationSchedule(here.worker, here.calculator, FixedClock(datetime.now(UTC)), 3)
