@@ -13,6 +13,7 @@ from services.billing.credits.catalogue import CreditCatalogue
 from services.billing.credits.history import CreditHistory
 from services.billing.credits.service import CreditService
 from services.billing.details.service import DetailsService
+from services.billing.errors import NotTheManager
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.service import InvoiceService
 from services.billing.payments.callbacks import CallbackIntake
@@ -55,5 +56,12 @@ async def _tenant(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)  # CurrentTenant has refused everybody without one
 
 
+async def _managed(principal: CurrentTenant) -> UUID:
+    if not principal.manages:
+        raise NotTheManager
+    return cast("UUID", principal.tenant_id)
+
+
 Services = Annotated[BillingServices, Depends(_services)]
 Tenant = Annotated[UUID, Depends(_tenant)]
+ManagedTenant = Annotated[UUID, Depends(_managed)]  # of somebody who may pay for it

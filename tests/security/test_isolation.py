@@ -111,6 +111,7 @@ BODIES: dict[str, Any] = {
     "/api/storage/files/{file_id}/content": {},
     "/api/storage/direct-uploads/{upload_id}/parts": {"numbers": [1]},
     "/api/storage/s3/multipart/{upload_id}/complete": {"parts": []},
+    "/api/invoices/{invoice_id}/pay": {"method": "credit_card"},
 }
 # Their signature is the permission: without it nobody learns whether there is anything.
 SIGNED = {

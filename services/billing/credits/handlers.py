@@ -1,16 +1,13 @@
 """`tenants.v1`: the time zone in which a team's months and days of ads are."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from services.billing.credits import repository
 from shared.events import TenantEvent
 from shared.kafka import Record
 from shared.kafka.sequence import last_seq
-
-log = logging.getLogger(__name__)
+from shared.zones import known_zone
 
 
 class ZoneHandler:
@@ -18,7 +15,7 @@ class ZoneHandler:
         """The newest of each team is the whole truth."""
         zones = {r.tenant_id: r.event.timezone for r in records if isinstance(r.event, TenantEvent)}
         for tenant in sorted(zones):
-            await repository.set_timezone(connection, tenant, _known(zones[tenant]))
+            await repository.set_timezone(connection, tenant, known_zone(zones[tenant]))
 
     async def replay(self, connection: Any, records: Sequence[Record]) -> None:
         """Left out once: whatever came after it is newer."""
@@ -26,12 +23,3 @@ class ZoneHandler:
             await repository.lock(connection, record.tenant_id)
             if record.seq >= await last_seq(connection, record.topic, record.tenant_id):
                 await self.apply(connection, [record])
-
-
-def _known(timezone: str) -> str:
-    """A zone that this machine's tables do not have would break every month of the team."""
-    try:
-        return ZoneInfo(timezone).key
-    except (LookupError, ValueError, OSError):
-        log.warning("time zone %r is not known here: UTC is taken", timezone)
-        return "UTC"

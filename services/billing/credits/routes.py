@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, Field
 from starlette.responses import StreamingResponse
 
 from services.billing.credits.commands import Type
@@ -19,10 +19,8 @@ from services.billing.credits.schemas import (
     CreditStatementOut,
     CreditTransactionOut,
 )
-from services.billing.dependencies import Services, Tenant
-from services.billing.errors import NotTheManager
-from services.billing.payments.routes import InitiatedOut, PaymentOut, own_address
-from shared.events import PaymentMethod
+from services.billing.dependencies import ManagedTenant, Services, Tenant
+from services.billing.payments.routes import InitiatedOut, PayIn, own_address
 from shared.http import AdminOnly, CurrentTenant, Page, Paging, encode_cursor
 
 router = APIRouter(prefix="/api", tags=["credits"])
@@ -96,23 +94,19 @@ async def grant_credits(body: CreditGrantIn, who: AdminOnly, services: Services)
     )
 
 
-class CreditPurchaseIn(BaseModel):
+class CreditPurchaseIn(PayIn):
     """`currency` is the installation's unless told otherwise; `return_url` as for a payment of a plan."""
 
     pack: str = Field(max_length=32)
-    method: PaymentMethod
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
-    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
 
 
 @router.post("/credits/purchase", status_code=201)
 async def purchase_credits(
-    body: CreditPurchaseIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+    body: CreditPurchaseIn, request: Request, who: CurrentTenant, tenant: ManagedTenant, services: Services
 ) -> InitiatedOut:
     """Starts paying for a pack; what it holds is granted when the money has come."""
-    if not who.manages:
-        raise NotTheManager
     purchase = purchase_of(services.credit_catalogue, body.pack, body.currency or services.catalogue.currency)
     back = own_address(request, body.return_url)
     payment = await services.payments.start(tenant, str(who.tenant_slug), purchase, body.method, back)
-    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
+    return InitiatedOut.of(payment)

@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from services.billing.dependencies import Services, Tenant
@@ -13,8 +13,7 @@ from services.billing.invoices.paying import purchase_of
 from services.billing.invoices.repository import Filter
 from services.billing.invoices.rules import Kind, Status
 from services.billing.invoices.schemas import CreditNoteIn, InvoiceOut, InvoiceWholeOut
-from services.billing.payments.routes import InitiatedOut, PaymentOut, own_address
-from shared.events import PaymentMethod
+from services.billing.payments.routes import InitiatedOut, PayIn, own_address
 from shared.http import AdminOnly, CurrentTenant, Page, Paging, encode_cursor, read_position
 
 router = APIRouter(prefix="/api/invoices", tags=["invoices"])
@@ -50,15 +49,10 @@ async def list_invoices(
     return Page(items=[InvoiceOut.of(invoice) for invoice in found], next_cursor=cursor)
 
 
-class InvoicePayIn(BaseModel):
-    method: PaymentMethod
-    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
-
-
 @router.post("/{invoice_id}/pay", status_code=201)
 async def pay_invoice(
     invoice_id: UUID,
-    body: InvoicePayIn,
+    body: PayIn,
     request: Request,
     who: CurrentTenant,
     tenant: ManagedTenant,
@@ -68,7 +62,7 @@ async def pay_invoice(
     purchase = purchase_of(await services.invoices.get(tenant, invoice_id))
     back = own_address(request, body.return_url)
     payment = await services.payments.start(tenant, str(who.tenant_slug), purchase, body.method, back)
-    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
+    return InitiatedOut.of(payment)
 
 
 # Before the route whose parameter would take the extension for part of an id.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -16,6 +16,7 @@ from services.billing.payments.callbacks import MAX_BODY
 from services.billing.payments.history import Filters
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import return_address
+from shared.events import PaymentMethod
 from shared.http import (
     UNLIMITED_BODY,
     Body,
@@ -37,14 +38,19 @@ CALLBACKS = frozenset({"/api/payments/callback", "/api/payments/stripe/webhook"}
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 
 
-class InitiateIn(BaseModel):
-    """`return_url` is a path or an address of this site, where the payer comes back to. Without `currency` it is the
-    installation's, without `interval` by the month where the plan is sold so.
+class PayIn(BaseModel):
+    """`return_url` is a path or an address of this site, where the payer comes back to."""
+
+    method: PaymentMethod
+    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
+
+
+class InitiateIn(PayIn):
+    """Without `currency` it is the installation's, without `interval` by the month where the plan is sold so.
+    `return_url` is a path or an address of this site, where the payer comes back to.
     """
 
     plan: str = Field(max_length=32)
-    method: Literal["mobile_money", "credit_card"]
-    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     interval: Interval | None = None
 
@@ -96,6 +102,10 @@ class InitiatedOut(PaymentOut):
 
     qr_code: str | None
 
+    @classmethod
+    def of(cls, payment: Payment) -> Self:
+        return cls(**cls.fields(payment), qr_code=payment.qr_code)
+
 
 class CallbackOut(BaseModel):
     event_id: str
@@ -134,7 +144,7 @@ async def initiate_payment(
     payment = await services.payments.initiate(
         tenant, team_slug, body.plan, body.method, back, currency=body.currency, interval=body.interval
     )
-    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
+    return InitiatedOut.of(payment)
 
 
 @router.get("/{team_slug}/history", response_model=Page[PaymentOut], responses=_CSV)

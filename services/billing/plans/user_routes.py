@@ -3,12 +3,11 @@
 from datetime import datetime
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from services.billing.catalogue.plan import Interval
-from services.billing.dependencies import Services, Tenant
-from services.billing.errors import NotTheManager
-from services.billing.payments.routes import InitiatedOut, PaymentOut, own_address
+from services.billing.dependencies import ManagedTenant, Services, Tenant
+from services.billing.payments.routes import InitiatedOut, InitiateIn, own_address
 from services.billing.plans.routes import UPGRADE_URL
 from shared.events import PaymentMethod
 from shared.http import CurrentTenant
@@ -32,12 +31,8 @@ class StoragePlanOut(BaseModel):
     upgrade_url: str
 
 
-class UpgradePlanIn(BaseModel):
-    plan: str = Field(max_length=32)
+class UpgradePlanIn(InitiateIn):
     method: PaymentMethod = "credit_card"
-    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
-    interval: Interval | None = None
-    return_url: str = Field(default="/app", max_length=512, pattern=r"^[!-~]+$")
 
 
 @router.get("/storage-plan")
@@ -59,13 +54,11 @@ async def get_storage_plan(tenant: Tenant, services: Services) -> StoragePlanOut
 
 @router.post("/upgrade-plan", status_code=201)
 async def upgrade_plan(
-    body: UpgradePlanIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+    body: UpgradePlanIn, request: Request, who: CurrentTenant, tenant: ManagedTenant, services: Services
 ) -> InitiatedOut:
     """Starts paying for the plan; the team is on it when the money has come."""
-    if not who.manages:
-        raise NotTheManager
     back = own_address(request, body.return_url)
     payment = await services.payments.initiate(
         tenant, str(who.tenant_slug), body.plan, body.method, back, currency=body.currency, interval=body.interval
     )
-    return InitiatedOut(**PaymentOut.fields(payment), qr_code=payment.qr_code)
+    return InitiatedOut.of(payment)

@@ -67,12 +67,7 @@ class ChangeService:
         if (plan.key, price.interval if price else None) == (held.key, found.interval):
             await repository.plan_next(connection, tenant, None, None)
             return
-        paid = (
-            None
-            if found.money is None
-            else Price(amount=found.money.text, currency=found.money.currency, interval=found.interval or "month")
-        )
-        if price is not None and (found.period_end is None or kind_of(held, plan, paid, price) == "upgrade"):
+        if price is not None and (found.period_end is None or kind_of(held, plan, found.paid, price) == "upgrade"):
             money = due(price, found, self._clock.now())
             if money.amount:
                 raise PaymentRequired(plan.code, money.text, money.currency)

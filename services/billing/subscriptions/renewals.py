@@ -106,7 +106,7 @@ class Renewals:
         await self._bill(connection, tenant, plan, price, (start, end))
 
     async def _go_over(self, connection: Any, tenant: UUID, found: Subscription, start: datetime) -> None:
-        """To what was chosen for the end of the period; where that is sold no more, to the same plan's price now."""
+        """To what was chosen for the end of the period, at the price it had then."""
         plan = await plans.get(connection, str(found.next_plan), found.next_plan_version or 0)
         price = plan.price_in(found.next_currency or "", found.next_interval) if found.next_interval else None
         await self._subscriptions.change(connection, tenant, plan, price, start=start if price else None)

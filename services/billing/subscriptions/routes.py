@@ -1,19 +1,18 @@
 """A team's subscription; and what it may use, for services that meet a tenant before its event."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.billing.catalogue.plan import Interval
-from services.billing.dependencies import Services, Tenant
-from services.billing.errors import NotTheManager
+from services.billing.dependencies import ManagedTenant, Services, Tenant
 from services.billing.subscriptions.changes import Wanted
 from services.billing.subscriptions.repository import Subscription
 from shared.events import Entitlements
-from shared.http import CurrentTenant, ServiceOnly
+from shared.http import ServiceOnly
 
 router = APIRouter(tags=["plans"])
 
@@ -84,15 +83,6 @@ class SubscriptionCancelIn(BaseModel):
 
     when: When = "period_end"
     version: int | None = None
-
-
-async def _manager(who: CurrentTenant, tenant: Tenant) -> UUID:
-    if not who.manages:
-        raise NotTheManager
-    return tenant
-
-
-ManagedTenant = Annotated[UUID, Depends(_manager)]
 
 
 @router.get("/api/subscription")

@@ -1,17 +1,14 @@
 """`tenants.v1`, a batch at a time: the time zone a tenant's months are of, and whether it is still there."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from services.upload.tenants import repository
 from shared.events import TenantDeleted, TenantEvent
 from shared.kafka import Record
 from shared.kafka.sequence import last_seq
-
-log = logging.getLogger(__name__)
+from shared.zones import known_zone
 
 
 async def on_tenants(connection: Any, records: Sequence[Record]) -> None:
@@ -24,7 +21,7 @@ async def on_tenants(connection: Any, records: Sequence[Record]) -> None:
         deleted_at = news.get(tenant, {}).get("deleted_at")
         if isinstance(record.event, TenantDeleted):
             deleted_at = deleted_at or record.time.isoformat()
-        zone = _known(record.event.timezone)
+        zone = known_zone(record.event.timezone)
         news[tenant] = {"tenant_id": str(tenant), "timezone": zone, "deleted_at": deleted_at}
     if news:
         await repository.upsert(connection, [news[tenant] for tenant in sorted(news)])
@@ -39,12 +36,3 @@ async def replay_tenant(connection: Any, record: Record) -> None:
     newest = await last_seq(connection, record.topic, record.tenant_id)
     if isinstance(record.event, TenantDeleted) or record.seq >= newest:
         await on_tenants(connection, [record])
-
-
-def _known(timezone: str) -> str:
-    """A zone that this machine's tables do not have would break every month of the tenant."""
-    try:
-        return ZoneInfo(timezone).key
-    except (LookupError, ValueError, OSError):
-        log.warning("time zone %r is not known here: UTC is taken", timezone)
-        return "UTC"

@@ -2,18 +2,15 @@
 their storage is settled afterwards.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from services.usage.tenants.models import Isolation
 from services.usage.tenants.repository import TenantRepository
 from shared.events import EntitlementsChanged, TenantDeleted, TenantEvent
 from shared.kafka import Record
-
-log = logging.getLogger(__name__)
+from shared.zones import known_zone
 
 
 class TenantHandler:
@@ -38,7 +35,7 @@ class TenantHandler:
                 "slug": event.slug,
                 "name": event.name,
                 "owner_id": str(event.owner_id),
-                "timezone": _known(event.timezone),
+                "timezone": known_zone(event.timezone),
                 "seq": record.seq,
                 "deleted_at": deleted_at,
             }
@@ -82,12 +79,3 @@ class IsolationHandler:
 
 def _version(event: EntitlementsChanged) -> int:
     return event.version
-
-
-def _known(timezone: str) -> str:
-    """A zone that this machine's tables do not have would break every month of the tenant."""
-    try:
-        return ZoneInfo(timezone).key
-    except (LookupError, ValueError, OSError):
-        log.warning("time zone %r is not known here: UTC is taken", timezone)
-        return "UTC"
