@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from uuid import UUID
 
+from services.upload.blobs.behind import Behind, Counters
 from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained, write_all
 from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable
@@ -44,6 +45,7 @@ class LocalStore:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._together = Together(self._pool, self._make_folders)
         self.takers = Takers()
+        self.counters = Counters()
         for folder in (root, self._staging, self._blobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.splices = can_splice(self._staging)
@@ -129,6 +131,7 @@ class LocalStore:
     async def close(self) -> None:
         self._pool.shutdown(wait=False)
         self.takers.close()
+        self.counters.close()
 
     async def open(self) -> None:
         """The folders are there since the beginning."""
@@ -211,7 +214,7 @@ class LocalWriter:
         self._unsynced = False  # the staged file's name is not on the disk yet
         self._size = resumes or 0
         self._sent = self._size  # bytes the disk was told to begin with
-        self._counted = self._size  # bytes hashed, while they are read back
+        self._behind: Behind | None = None  # hashes what went past us
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._writing: asyncio.Future[Any] | None = None
@@ -228,14 +231,12 @@ class LocalWriter:
             await self._flush()
 
     async def take(self, arrived: Arrived, most: int) -> int:
-        chunks = await self._drained()
-        if chunks:
-            await self._store.run(lambda: self._put(chunks))
-        takers = self._store.takers
+        chunks, takers = await self._drained(), self._store.takers
         if self._store.splices:
-            self._counted = self._size
-            self._writing = taking = takers.splice(arrived, most, self._land, self._count_up_to)
+            self._writing = taking = takers.splice(arrived, most, lambda: self._begin(chunks), self._land)
         else:
+            if chunks:
+                await self._store.run(lambda: self._put(chunks))
             self._writing = taking = takers.start(arrived, most, self._append, self._count)
         taken = await self._written(taking)
         self._writing = None
@@ -249,7 +250,7 @@ class LocalWriter:
     async def finish(self) -> None:
         chunks = await self._drained()
         if self._file is not None or self._resumes:
-            await self._store.run(lambda: self._put(chunks))
+            await self._store.run(lambda: self._end(chunks))
         else:
             # Never touched the disk: hashing what is in memory is quick, and writing waits for `place`.
             self._count(chunks)
@@ -268,10 +269,18 @@ class LocalWriter:
             self._placed = None
             raise
 
+    async def counted(self) -> None:
+        if (behind := self._behind) is not None:
+            await self._store.run(behind.catch_up)
+
     async def suspend(self) -> None:
         with contextlib.suppress(OSError, StoreFull, StoreUnavailable):
             await self._drained()
-        self._close()  # waits for nothing: what has to be safe was synced before
+        if self._behind is not None:
+            self._behind.end()
+            if self._file is not None:
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # what it counts with would hold the lock as well
+        self._close_file()  # waits for nothing: what has to be safe was synced before
 
     async def abort(self) -> None:
         if self._writing is not None:
@@ -304,29 +313,31 @@ class LocalWriter:
         self._count(chunks)
 
     def _count(self, chunks: Sequence[Buffer]) -> None:
-        if self._digest is not None:
+        if self._behind is not None:
+            self._behind.reach(self._size)
+        elif self._digest is not None:
             self._digest.update(chunks)
-
-    def _count_up_to(self, end: int, buffer: memoryview) -> None:
-        while self._digest is not None and self._counted < end:
-            assert self._file is not None  # noqa: S101 - it was written to
-            size = os.preadv(self._file, [buffer[: end - self._counted]], self._counted)
-            if not size:
-                raise OSError(errno.EIO, "the staged file is shorter than what was written")
-            self._digest.update([buffer[:size]])
-            self._counted += size
 
     def _append(self, chunks: Sequence[Buffer]) -> None:
         write_all(self._ready(), chunks, self._size)
         self._size += sum(map(len, chunks))
 
-    def _land(self, pipe: int, size: int) -> int:
+    def _begin(self, chunks: list[bytes]) -> None:
+        """What came first is counted with what goes past us."""
+        file = self._ready()
+        if self._behind is None and self._digest is not None:
+            self._behind = Behind(self._store.counters, file, self._digest, self._size)
+        if chunks:
+            self._put(chunks)
+
+    def _land(self, pipe: int, size: int) -> None:
         file = self._ready()
         while size:
             moved = os.splice(pipe, file, size, offset_dst=self._size)
             self._size += moved
             size -= moved
-        return self._size
+        if self._behind is not None:
+            self._behind.reach(self._size)
 
     def _ready(self) -> int:
         """The open file. Sets the disk to work on what has come while the rest still comes; the final fsync then waits
@@ -364,12 +375,21 @@ class LocalWriter:
 
     def _save(self, chunks: list[bytes]) -> None:
         self._put(chunks)
-        assert self._file is not None  # noqa: S101 - putting opened it
-        os.fdatasync(self._file)
-        self._sent = self._size
+        self._sync()
         if self._unsynced:
             sync_folder(self._staged.parent)
             self._unsynced = False
+
+    def _end(self, chunks: list[bytes]) -> None:
+        self._put(chunks)
+        if self._behind is not None:
+            self._sync()  # while the last of it is hashed
+            self._behind.catch_up()
+
+    def _sync(self) -> None:
+        assert self._file is not None  # noqa: S101 - it was written to
+        os.fdatasync(self._file)
+        self._sent = self._size
 
     def _place(self, chunks: list[bytes], path: str) -> None:
         self._append(chunks)
@@ -379,6 +399,12 @@ class LocalWriter:
         self._store.put(self._staged, path)
 
     def _close(self) -> None:
+        if self._behind is not None:
+            self._behind.stop()
+            self._behind = None
+        self._close_file()
+
+    def _close_file(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

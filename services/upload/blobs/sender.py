@@ -109,6 +109,9 @@ class PartsWriter:
             await self._store.put_tail(tail(self._upload, self._count), self._piece)
         return self._piece.size
 
+    async def counted(self) -> None:
+        """`checkpoint` has seen to it."""
+
     async def finish(self) -> None:
         if self._piece is None and not self._begun and self._fetched:
             await self._hash()  # never touched the disk, and need not

@@ -72,6 +72,10 @@ class BlobWriter(Protocol):
         """Everything written so far is safe when this returns; what `BlobStore.resume` needs to go on from here."""
         ...
 
+    async def counted(self) -> None:
+        """Everything written has reached the digest. Also after `suspend`."""
+        ...
+
     async def finish(self) -> None:
         """Everything written has reached the digest; nothing is visible yet."""
         ...

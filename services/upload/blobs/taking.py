@@ -7,6 +7,7 @@ import itertools
 import os
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,11 +19,10 @@ from shared.http import Arrived
 THREADS = 6  # that read; each has one that writes and one that hashes
 PIECE = 1024 * 1024  # bytes read and written at once
 PIECES = 4  # in the memory of each thread, on their way from one to the other
-BEHIND = 8  # pieces of a file that may wait to be hashed: they are read back, and should not have left the memory
+LONGEST = 0.25  # seconds taken before anybody is asked whether to go on
 
 Work = Callable[[Sequence[Buffer]], None]
-Land = Callable[[int, int], int]  # puts so many bytes of a pipe into a file, and says where the file ends then
-CountUpTo = Callable[[int, memoryview], None]  # what a file holds up to there, read back by way of a buffer
+Land = Callable[[int, int], None]  # puts so many bytes of a pipe into a file
 
 
 def can_splice(folder: Path) -> bool:
@@ -53,36 +53,29 @@ class Takers:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._threads, self._take, arrived, most, write, count)
 
-    def splice(self, arrived: Arrived, most: int, land: Land, count: CountUpTo) -> asyncio.Future[int]:
+    def splice(self, arrived: Arrived, most: int, begin: Callable[[], None], land: Land) -> asyncio.Future[int]:
         """As `start` does, for a file: the bytes go from the connection to it inside the system, without a copy in our
-        memory, and are counted as they are read back.
+        memory. `begin` is done before.
         """
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._threads, self._splice, arrived, most, land, count)
+        return loop.run_in_executor(self._threads, self._splice, arrived, most, begin, land)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)
 
-    def _splice(self, arrived: Arrived, most: int, land: Land, count: CountUpTo) -> int:
-        own, counting, taken, told = self._mine(), deque[Future[None]](), 0, 0
+    def _splice(self, arrived: Arrived, most: int, begin: Callable[[], None], land: Land) -> int:
+        own, taken, until = self._mine(), 0, time.monotonic() + LONGEST
+        begin()
         try:
-            while taken < most and (size := arrived.splice(own.pipe[1], min(PIECE, most - taken))):
-                end = land(own.pipe[0], size)
+            while taken < most and time.monotonic() < until:
+                size = arrived.splice(own.pipe[1], min(PIECE, most - taken))
+                if not size:
+                    break
+                land(own.pipe[0], size)
                 taken += size
-                if taken - told >= PIECE or taken == most:
-                    told = taken
-                    counting.append(own.counter.submit(count, end, own.pieces[0]))
-                if len(counting) > BEHIND:
-                    counting.popleft().result()
-            if told < taken:
-                counting.append(own.counter.submit(count, end, own.pieces[0]))
-            for work in counting:
-                work.result()
         except BaseException:
             own.renew_pipe()  # what stays in it must never reach another's file
             raise
-        finally:
-            wait(counting)
         return taken
 
     def _take(self, arrived: Arrived, most: int, write: Work, count: Work) -> int:

@@ -12,7 +12,7 @@ from services.upload.intake.space import STEP, Space
 from shared import faults
 from shared.http import Arrived, Body
 
-DRAINED = 16 * 1024 * 1024  # bytes taken before anybody asks whether to go on
+DRAINED = 64 * 1024 * 1024  # bytes taken before anybody asks whether to go on
 
 
 class Incoming:

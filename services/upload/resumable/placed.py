@@ -23,6 +23,9 @@ class PlacedBlob:
     async def checkpoint(self) -> dict[str, Any]:
         return {}
 
+    async def counted(self) -> None:
+        pass
+
     async def finish(self) -> None:
         pass
 

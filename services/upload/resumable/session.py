@@ -72,17 +72,19 @@ class Sessions:
 
     async def save(self, turn: Turn, incoming: Incoming, *, release: bool) -> None:
         """What has come is safe when this returns, and the row says so. Raises Superseded."""
-        upload = turn.upload
-        if incoming.received > upload.upload_offset:
+        upload, moved = turn.upload, incoming.received > turn.upload.upload_offset
+        if moved:
             upload.state = await incoming.writer.checkpoint()
             upload.upload_offset = incoming.received
-            if incoming.digest is not None:
-                self._digests.keep(upload.id, incoming.digest)
             if not upload.whole:
                 await self._renew(upload, incoming)
         if release:
             await incoming.writer.suspend()
         await self._write(turn, release=release)
+        if moved and incoming.digest is not None:
+            # Hashed while the row was written. The next request of this process comes after this one's end.
+            await incoming.writer.counted()
+            self._digests.keep(upload.id, incoming.digest)
         faults.reach("upload.checkpointed")
 
     async def complete(self, turn: Turn, incoming: Incoming) -> None:
