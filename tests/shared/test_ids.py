@@ -1,3 +1,4 @@
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import RFC_4122, UUID
@@ -42,3 +43,20 @@ def test_many_threads_never_make_the_same() -> None:
     with ThreadPoolExecutor(32) as threads:
         batches = list(threads.map(lambda _: [new_id() for _ in range(1000)], range(32)))
     assert len({made for batch in batches for made in batch}) == 32_000
+
+
+def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
+    chance = 0xFFF << 64 | (1 << 62) - 1
+    new_id()  # something is waiting when the process forks
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, b"".join(new_id().bytes for _ in range(300)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 300 * 16)
+    os.close(reader)
+    os.close(writer)
+    childs = {int.from_bytes(theirs[at : at + 16]) & chance for at in range(0, len(theirs), 16)}
+    assert len(childs) == 300
+    assert not childs & {new_id().int & chance for _ in range(300)}

@@ -56,7 +56,7 @@ class LocalStore:
         return max(LEAST, min(BUFFER, SHARED // max(1, len(self._writers))))
 
     def create(self, upload_id: UUID, digest: Digest, path: str | None = None) -> "LocalWriter":  # noqa: ARG002
-        return LocalWriter(self, self._staging / str(upload_id), digest)
+        return LocalWriter(self, upload_id, digest)
 
     def resume(
         self,
@@ -66,7 +66,7 @@ class LocalStore:
         digest: Digest | None,
         path: str | None = None,  # noqa: ARG002
     ) -> "LocalWriter":
-        return LocalWriter(self, self._staging / str(upload_id), digest, resumes=offset)
+        return LocalWriter(self, upload_id, digest, resumes=offset)
 
     async def read(self, path: str, start: int, length: int) -> AsyncIterator[bytes]:
         file = await self.run(lambda: self._path(path).open("rb", buffering=0))
@@ -161,7 +161,10 @@ class LocalStore:
 
     def write(self, chunks: list[bytes], path: str) -> asyncio.Future[None]:
         """Puts a blob that is whole in memory to its place, and syncs it."""
-        return self._together.write(self._path(path), chunks)
+        return self._together.write(self._place_of(path), chunks)
+
+    def staged(self, upload_id: UUID) -> Path:
+        return self._staging / str(upload_id)
 
     def _make_folders(self, folder: Path) -> list[Path]:
         """Creates what is missing; returns the parents whose new entries must be synced."""
@@ -174,9 +177,12 @@ class LocalStore:
         return changed
 
     def _path(self, path: str) -> Path:
+        return Path(self._place_of(path))
+
+    def _place_of(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):
             raise FileNotFoundError(path)
-        return self._blobs / path
+        return f"{self._blobs}/{path}"
 
     def _walk(self, prefix: str) -> Iterator[Found]:
         for place, _, names in os.walk(self._path(prefix)):
@@ -205,9 +211,9 @@ class _Blob(io.FileIO):
 class LocalWriter:
     """Small uploads cost one trip to a thread; large ones one a buffer, filled while the last one is written."""
 
-    def __init__(self, store: LocalStore, staged: Path, digest: Digest | None, resumes: int | None = None) -> None:
+    def __init__(self, store: LocalStore, upload_id: UUID, digest: Digest | None, resumes: int | None = None) -> None:
         self._store = store
-        self._staged = staged
+        self._upload_id = upload_id
         self._digest = digest
         self._file: int | None = None
         self._resumes = resumes is not None
@@ -220,6 +226,10 @@ class LocalWriter:
         self._writing: asyncio.Future[Any] | None = None
         self._placed: str | None = None
         store._writers.add(self)  # noqa: SLF001 - its own store
+
+    @property
+    def _staged(self) -> Path:
+        return self._store.staged(self._upload_id)
 
     def aim(self, path: str) -> None:
         """A move costs nothing here."""

@@ -17,7 +17,7 @@ MOST = 16  # blobs in a round
 
 @dataclass(slots=True)
 class _Blob:
-    path: Path
+    path: str
     chunks: list[bytes]
     done: asyncio.Future[None]
 
@@ -31,7 +31,7 @@ class Together:
         self._waiting: list[_Blob] = []
         self._rounds = 0
 
-    def write(self, path: Path, chunks: list[bytes]) -> asyncio.Future[None]:
+    def write(self, path: str, chunks: list[bytes]) -> asyncio.Future[None]:
         """Done when the blob is safe at its place. A crash may leave a part of it: no row names that, so it goes as
         other orphans go. Raises Occupied, OSError.
         """
@@ -65,11 +65,11 @@ class Together:
         """In a thread; why each was not written, if it was not."""
         errors: list[Exception | None] = [None] * len(blobs)
         files: dict[int, int] = {}
-        folders: dict[Path, list[int]] = {}
+        folders: dict[str, list[int]] = {}
         for number, blob in enumerate(blobs):
             try:
                 files[number], changed = self._create(blob.path)
-                for folder in (blob.path.parent, *changed):
+                for folder in (os.path.dirname(blob.path), *map(str, changed)):  # noqa: PTH120 - by the thousand a second
                     folders.setdefault(folder, []).append(number)
                 write_all(files[number], blob.chunks, 0)
             except (OSError, Occupied) as error:
@@ -90,15 +90,15 @@ class Together:
                     errors[number] = error
         return errors
 
-    def _create(self, path: Path) -> tuple[int, list[Path]]:
+    def _create(self, path: str) -> tuple[int, list[Path]]:
         try:
             return _new(path), []
         except FileNotFoundError:
-            changed = self._make_folders(path.parent)
+            changed = self._make_folders(Path(path).parent)
             return _new(path), changed
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -106,7 +106,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _new(path: Path) -> int:
+def _new(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
