@@ -72,11 +72,12 @@ def build_core(settings: Settings, application_name: str) -> Core:
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
     late = LateMoney(credit_catalogue, packs_bought, clock)
     fulfilments: dict[PaymentPurpose, Fulfilment] = {
-        "plan": PlanFulfilment(subscriptions, late),
+        "plan": PlanFulfilment(subscriptions),
         "credits": packs_bought,
-        "invoice": InvoiceFulfilment(invoices, late),
+        "invoice": InvoiceFulfilment(invoices),
     }
-    settlement = Settlement(fulfilments, late, clock, PaymentBills(invoices, fulfilments))
+    bills = PaymentBills(invoices, fulfilments)
+    settlement = Settlement(fulfilments, late, clock, bills)
     payments = PaymentService(
         database,
         catalogue,
@@ -100,7 +101,9 @@ def build_core(settings: Settings, application_name: str) -> Core:
         renewals=Renewals(database, catalogue, subscriptions, invoices, clock, wake.set),
         settlement=settlement,
         payments=payments,
-        refunds=RefundService(database, providers, clock, first=settings.janitor_seconds, wake=wake.set),
+        refunds=RefundService(
+            database, providers, packs_bought, bills, clock, first=settings.janitor_seconds, wake=wake.set
+        ),
         wake=wake,
         invoices=invoices,
         credit_catalogue=credit_catalogue,

@@ -76,3 +76,15 @@ class PaymentBills:
         left = Money.parse(payment.metadata.get("left", "0"), payment.currency)
         paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, left=left.amount)
         await bill_payment(connection, self._invoices, paid)
+
+    async def bill_credits(self, connection: Any, payment: Payment, number: int, at: datetime) -> None:
+        """The money stays ours and bought credits after all: so there is an invoice of a sale of credits."""
+        paid = Paid(payment.id, payment.tenant_id, payment.money, f"{number} credits", at)
+        await bill_payment(connection, self._invoices, paid)
+
+    async def give_back(self, connection: Any, payment: Payment, kept: int, reason: str) -> None:
+        """What staff credited of it before is not credited a second time. Nothing where there was no invoice."""
+        invoice = await self._invoices.find_paid(connection, payment.id)
+        charged = invoice.gross - invoice.credited if invoice else 0
+        if invoice is not None and charged > kept:
+            await self._invoices.credit(connection, invoice.id, charged - kept, reason)

@@ -57,7 +57,7 @@ class SubscriptionService:
             period = (begin, boundary(begin, 1, price.interval, zone))
         version = await repository.change(connection, tenant, plan, now, price, period)
         if before.invoice_id is not None:
-            await invoices.change(connection, before.invoice_id, "void")  # of a period that is no more
+            await invoices.void_open(connection, before.invoice_id)  # of a period that is no more
         await outbox.append(connection, [_entitled(tenant, plan, version)], at=now)
         changed = SubscriptionChanged(
             tenant_id=tenant,
