@@ -30,6 +30,7 @@ from services.billing.settings import Settings
 from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.fulfilment import PlanFulfilment
 from services.billing.subscriptions.renewals import Renewals
+from services.billing.subscriptions.rest import Rest
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
 from shared.db import Database
@@ -97,7 +98,7 @@ def build_core(settings: Settings, application_name: str) -> Core:
         providers=providers,
         envelopes=build_envelopes(settings),
         subscriptions=subscriptions,
-        changes=ChangeService(database, catalogue, subscriptions, clock, wake.set),
+        changes=ChangeService(database, catalogue, subscriptions, Rest(late, bills), clock, wake.set),
         renewals=Renewals(database, catalogue, subscriptions, invoices, clock, wake.set),
         settlement=settlement,
         payments=payments,

@@ -46,7 +46,7 @@ class Books:
         self._done = dict(known.done)
         self._close_due(known.due)
 
-    def apply(self, command: Command) -> Result:
+    def apply(self, command: Command) -> Result:  # noqa: PLR0911 - one for each command
         match command:
             case Add():
                 return self._repeated(command) or self._add(command)

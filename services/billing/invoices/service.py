@@ -50,9 +50,9 @@ class InvoiceService:
         due_at: datetime | None = None,
         inclusive: bool = False,
     ) -> Invoice:
-        """With a payment it is paid, and a second call for the payment returns the first one's invoice. `inclusive`:
-        the prices hold the tax. The number's series is locked until the commit, so call it late. Raises SellerUnknown,
-        NothingToInvoice.
+        """With a payment it is paid, and a second call for the payment returns the first one's invoice; so is one over
+        nothing. `inclusive`: the prices hold the tax. The number's series is locked until the commit, so call it late.
+        Raises SellerUnknown, NothingToInvoice.
         """
         await outbox.hold(connection, InvoiceIssued.topic, tenant)
         if payment_id is not None:
@@ -62,6 +62,8 @@ class InvoiceService:
         draft = await self._draft(connection, tenant, lines, currency, at, inclusive=inclusive)
         if payment_id is not None:
             draft = dataclasses.replace(draft, status="paid", payment_id=payment_id, paid_at=at)
+        elif draft.gross == 0:
+            draft = dataclasses.replace(draft, status="paid", paid_at=at)
         else:
             draft = dataclasses.replace(draft, due_at=due_at or at + self._due)
         return await self._write(connection, draft)

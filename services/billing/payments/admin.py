@@ -25,7 +25,9 @@ class RefundIn(BaseModel):
     """
 
     amount: Annotated[str, Field(max_length=32, pattern=r"^\d{1,15}(\.\d{1,3})?$")] | None = None
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(printable)]
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(printable)
+    ]
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 
 

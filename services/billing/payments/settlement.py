@@ -79,6 +79,8 @@ class Settlement:
         now = self._clock.now()
         external = claim.external_id if claim else None
         transaction = claim.transaction_id if claim else None
+        if status == "completed":
+            await repository.lock_slot(connection, payment.tenant_id, payment.purpose)
         await repository.move(
             connection, payment, status, source, now, external_id=external, transaction_id=transaction
         )

@@ -41,6 +41,13 @@ class SubscriptionService:
         if await repository.insert(connection, tenant, plan, now):
             await outbox.append(connection, [_entitled(tenant, plan, 1)], at=now)
 
+    async def end(self, connection: Any, tenant: UUID) -> None:
+        """Nothing is charged for from now on, and nothing is open. What is without charge stays as it is."""
+        await repository.hold(connection, tenant)
+        found = await repository.find(connection, tenant)
+        if found is not None and found.price is not None:
+            await self.change(connection, tenant, self._catalogue.default)
+
     async def change(
         self, connection: Any, tenant: UUID, plan: Plan, price: Price | None = None, *, start: datetime | None = None
     ) -> None:

@@ -63,7 +63,7 @@ def _mend_terms() -> None:
                         WHEN e.price ->> 'currency' IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 1000
                         ELSE 100 END)::bigint AS minor,
                         coalesce(e.price ->> 'currency' = paid.currency
-                            AND e.price ->> 'interval' = coalesce(paid.interval, e.price ->> 'interval'), false) AS paid,
+                            AND coalesce(paid.interval = e.price ->> 'interval', true), false) AS paid,
                         (e.price ->> 'currency', e.price ->> 'interval') = (held.currency, held.interval) AS held
                 ) AS m
                 WHERE jsonb_typeof(e.price) = 'object' AND (m.paid OR m.held)

@@ -14,7 +14,9 @@ import pytest
 from services.billing.catalogue.loader import find_family, load
 from services.billing.catalogue.plan import Interval
 from services.billing.credits.catalogue import load_credits
+from services.billing.credits.commands import Spend
 from services.billing.credits.packs import LateMoney, PackFulfilment
+from services.billing.credits.repository import commit_batch, set_timezone
 from services.billing.errors import NothingToPay
 from services.billing.invoices import tax
 from services.billing.invoices.bill import PaymentBills
@@ -22,8 +24,11 @@ from services.billing.invoices.paying import InvoiceFulfilment, purchase_of
 from services.billing.invoices.service import InvoiceService
 from services.billing.payments import repository as payments
 from services.billing.payments.fulfilment import Fulfilment, Purchase
+from services.billing.payments.provider import Providers, Returning
+from services.billing.payments.refund_rows import Refund
+from services.billing.payments.refunds import RefundService
 from services.billing.payments.repository import Payment
-from services.billing.payments.rules import Claim
+from services.billing.payments.rules import Claim, Status
 from services.billing.payments.settlement import Settlement
 from services.billing.plans import repository as plans
 from services.billing.subscriptions.changes import ChangeService, Wanted
@@ -31,6 +36,7 @@ from services.billing.subscriptions.fulfilment import PlanFulfilment
 from services.billing.subscriptions.purchase import plan_purchase
 from services.billing.subscriptions.renewals import Renewals
 from services.billing.subscriptions.repository import Subscription
+from services.billing.subscriptions.rest import Rest
 from services.billing.subscriptions.service import SubscriptionService
 from shared.db import Database
 from shared.events import PaymentPurpose
@@ -45,6 +51,29 @@ _BOOKS = """
         coalesce(sum(gross) FILTER (WHERE status = 'void'), 0)::bigint AS void,
         (SELECT coalesce(sum(amount), 0)::bigint FROM payment WHERE tenant_id = $1 AND status = 'completed') AS received
     FROM invoice WHERE tenant_id = $1
+"""
+
+
+_BALANCE = """
+    WITH invoices AS (
+        SELECT i.gross, i.status, i.kind,
+            coalesce((SELECT sum(c.gross) FROM invoice AS c WHERE c.refers_to = i.id), 0) AS credited
+        FROM invoice AS i WHERE i.tenant_id = $1 AND i.status <> 'void'
+    ), payments AS (
+        SELECT p.id, p.amount, EXISTS (
+            SELECT FROM payment_transition AS t WHERE t.payment_id = p.id AND t.to_status = 'refund_due'
+        ) AS due, coalesce((
+            SELECT sum(r.amount) FROM payment_refund AS r
+            WHERE r.payment_id = p.id AND r.status = 'completed' AND r.client_id <> 'credit'
+        ), 0) AS back
+        FROM payment AS p WHERE p.tenant_id = $1 AND p.status = 'completed'
+    )
+    SELECT (SELECT coalesce(sum(gross), 0) FROM invoices WHERE kind = 'invoice')::bigint AS invoiced,
+        (SELECT coalesce(sum(gross), 0) FROM invoices WHERE kind = 'credit_note')::bigint AS credited,
+        (SELECT coalesce(sum(gross - credited), 0) FROM invoices WHERE status = 'open')::bigint AS open,
+        (SELECT coalesce(sum(amount), 0) FROM payments)::bigint AS paid,
+        (SELECT coalesce(sum(back), 0) FROM payments)::bigint AS back,
+        (SELECT coalesce(sum(amount - back) FILTER (WHERE due), 0) FROM payments)::bigint AS due
 """
 
 
@@ -65,15 +94,25 @@ class Travel:
         late = LateMoney(load_credits(), packs, self)
         self.invoices = InvoiceService(database, tax.load(), SELLER, "{number}", 14 * DAY, self)
         self.fulfilments: dict[PaymentPurpose, Fulfilment] = {
-            "plan": PlanFulfilment(self.subscriptions, late),
-            "invoice": InvoiceFulfilment(self.invoices, late),
+            "plan": PlanFulfilment(self.subscriptions),
+            "credits": packs,
+            "invoice": InvoiceFulfilment(self.invoices),
         }
-        self.settlement = Settlement(self.fulfilments, late, self, PaymentBills(self.invoices, self.fulfilments))
-        self.changes = ChangeService(database, self.catalogue, self.subscriptions, self, wake)
+        bills = PaymentBills(self.invoices, self.fulfilments)
+        self.settlement = Settlement(self.fulfilments, late, self, bills)
+        self.changes = ChangeService(database, self.catalogue, self.subscriptions, Rest(late, bills), self, wake)
+        self.refunds = RefundService(database, Providers([self]), packs, bills, self, first=5, wake=wake)
         self.renewals = Renewals(database, self.catalogue, self.subscriptions, self.invoices, self, wake)
 
     def now(self) -> datetime:
         return self.at
+
+    # The provider, which gives back what it is asked to.
+
+    name = "external"
+
+    async def refund(self, returning: Returning) -> str:
+        return f"rfd_{returning.refund_id}"
 
     async def subscription(self) -> Subscription:
         return await self.subscriptions.get(self.tenant)
@@ -95,12 +134,22 @@ class Travel:
         return True
 
     async def pay(self, purchase: Purchase) -> UUID:
+        return await self.settle(await self.start(purchase))
+
+    async def start(self, purchase: Purchase) -> Payment:
         payment = self._draft(purchase)
         async with self.database.transaction() as connection:
             assert await payments.insert(connection, payment)
-            claim = Claim(str(payment.id), f"ext-{payment.id}", "completed", payment.money)
+        return payment
+
+    async def settle(self, payment: Payment, status: Status = "completed") -> UUID:
+        async with self.database.transaction() as connection:
+            claim = Claim(str(payment.id), f"ext-{payment.id}", status, payment.money)
             assert (await self.settlement.settle(connection, claim, "callback")).verdict == "accepted"
         return payment.id
+
+    async def give_back(self, payment: UUID, amount: str | None = None) -> Refund:
+        return await self.refunds.refund(payment, amount, uuid4().hex, "asked for", "admin")
 
     def _draft(self, purchase: Purchase) -> Payment:
         return Payment(
@@ -128,6 +177,20 @@ class Travel:
             checks=0,
         )
 
+    async def move_to(self, zone: str) -> None:
+        async with self.database.transaction() as connection:
+            await set_timezone(connection, self.tenant, zone)
+
+    async def spend(self, number: int) -> None:
+        spent = Spend(uuid4().hex, "image", number, 1, "upload")
+        async with self.database.transaction() as connection:
+            await commit_batch(connection, self.tenant, [spent], self.at)
+
+    async def balance(self) -> None:
+        """What is invoiced is what was paid, kept and not waiting to be given back, and what is open. Always."""
+        row = (await query(self.dsn.superuser, _BALANCE, self.tenant))[0]
+        assert row["invoiced"] - row["credited"] == row["paid"] - row["back"] - row["due"] + row["open"], dict(row)
+
     async def books(self) -> dict[str, Any]:
         return dict((await query(self.dsn.superuser, _BOOKS, self.tenant))[0])
 
@@ -149,6 +212,7 @@ async def travelling(dsn: ServiceDatabase) -> AsyncIterator[Travel]:
 async def travel(billing_db: ServiceDatabase) -> AsyncIterator[Travel]:
     async with travelling(billing_db) as found:
         yield found
+        await found.balance()
 
 
 async def test_a_31st_over_three_years_and_a_leap_day(travel: Travel) -> None:
