@@ -1,13 +1,18 @@
 """Years by the clock: renewals, what is not paid, what is chosen on the way; and the books agree at the end."""
 
+import asyncio
+import calendar
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,7 +22,7 @@ from services.billing.credits.catalogue import load_credits
 from services.billing.credits.commands import Spend
 from services.billing.credits.packs import LateMoney, PackFulfilment
 from services.billing.credits.repository import commit_batch, set_timezone
-from services.billing.errors import NothingToPay
+from services.billing.errors import NothingToPay, PaymentRequired
 from services.billing.invoices import tax
 from services.billing.invoices.bill import PaymentBills
 from services.billing.invoices.paying import InvoiceFulfilment, purchase_of
@@ -41,10 +46,18 @@ from services.billing.subscriptions.service import SubscriptionService
 from shared.db import Database
 from shared.events import PaymentPurpose
 from shared.ids import new_id
+from shared.money import Money
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.world import SELLER
 
 DAY = timedelta(days=1)
+MINUTE = 60.0  # seconds for three years
+ZONES = {
+    "Europe/Berlin": 2,
+    "America/Santiago": 2,
+    "Pacific/Apia": 1,
+    "Australia/Lord_Howe": 2,
+}  # offsets at month ends
 _BOOKS = """
     SELECT coalesce(sum(gross) FILTER (WHERE status = 'paid'), 0)::bigint AS paid,
         coalesce(sum(gross) FILTER (WHERE status = 'open'), 0)::bigint AS open,
@@ -176,6 +189,14 @@ class Travel:
             next_check_at=self.at,
             checks=0,
         )
+
+    async def give_some_back(self, chance: random.Random) -> None:
+        """A part of any payment that has some left."""
+        sql = "SELECT id, amount - refunded AS left FROM payment WHERE tenant_id = $1 AND refunded < amount ORDER BY id"
+        found = await query(self.dsn.superuser, f"{sql}", self.tenant)
+        if found:
+            payment = chance.choice(found)
+            await self.give_back(payment["id"], Money(chance.randint(1, payment["left"]), "EUR").text)
 
     async def move_to(self, zone: str) -> None:
         async with self.database.transaction() as connection:
@@ -346,15 +367,45 @@ async def test_paid_after_it_was_given_up_is_credit(travel: Travel) -> None:
     assert (await query(travel.dsn.superuser, sql, travel.tenant))[0]["n"] == 1
 
 
+@pytest.mark.parametrize("zone", ZONES)
+async def test_three_years_where_clocks_are_changed(travel: Travel, zone: str) -> None:
+    """The 31st at half past two at night, which is an hour that some days do not have, and some have twice."""
+    begun, place = time.monotonic(), ZoneInfo(zone)
+    await travel.move_to(zone)
+    anchor = travel.at = datetime(2026, 1, 31, 2, 30, tzinfo=place).astimezone(UTC)
+    await travel.buy("tier1")
+    days = []
+    for number in range(1, 37):
+        found = await travel.subscription()
+        assert found.period_end is not None
+        travel.at = found.period_end
+        assert await travel.renewals.run() > 0
+        assert await travel.pay_open()
+        local = travel.at.astimezone(place)
+        year, month = divmod(2026 * 12 + number, 12)
+        assert (local.year, local.month) == (year, month + 1), "each month begins once"
+        assert local.day == calendar.monthrange(year, month + 1)[1], "the last day there, whatever UTC's is"
+        assert local.time() in {clock(2, 30), clock(3, 30), clock(1, 30)}, (
+            "the hour that was bought at, if there is one"
+        )
+        days.append(travel.at)
+    offsets = {day.astimezone(place).utcoffset() for day in [anchor, *days]}
+    assert len(offsets) == ZONES[zone], "clocks were changed on the way"
+    books = await travel.books()
+    assert books["received"] == books["paid"] == 37 * 200
+    assert time.monotonic() - begun < MINUTE
+
+
 @pytest.mark.parametrize("seed", range(6))
-async def test_three_years_of_anything(travel: Travel, seed: int) -> None:
+async def test_three_years_of_anything(travel: Travel, seed: int) -> None:  # noqa: C901 - a table of what can happen
     """Whatever is bought, left unpaid, chosen and cancelled: invoices are payments and what is open, always."""
-    chance = random.Random(seed)
+    chance, begun = random.Random(seed), time.monotonic()
+    await travel.move_to(list(ZONES)[seed % len(ZONES)])
     codes = [code for code, plan in travel.catalogue.plans.items() if plan.prices]
     ends = travel.at + 3 * 365 * DAY
     while travel.at < ends:
         await travel.renewals.run()
-        match chance.choice(["pay", "pay", "pay", "buy", "choose", "cancel", "resume", "wait"]):
+        match chance.choice([*["pay"] * 3, "buy", "choose", "now", "cancel", "resume", "late", "back", "note", "wait"]):
             case "pay":
                 await travel.pay_open()
             case "buy":
@@ -365,10 +416,24 @@ async def test_three_years_of_anything(travel: Travel, seed: int) -> None:
                 code = travel.catalogue.default.code if what == "cancel" else "tier1"
                 if held.plan != "tier1" and held.period_end is not None:
                     await travel.changes.choose(travel.tenant, Wanted(code))
+            case "now":
+                with contextlib.suppress(PaymentRequired):
+                    await travel.changes.choose(travel.tenant, Wanted(chance.choice(codes), at_once=True))
+            case "late":
+                with contextlib.suppress(NothingToPay):
+                    given_up = await travel.start(await travel.offer(chance.choice(codes)))
+                    await travel.settle(given_up, "cancelled")
+                    await travel.settle(given_up)
+            case "back":
+                await travel.give_some_back(chance)
+            case "note":
+                owed = (await travel.subscription()).invoice_id
+                if owed is not None:
+                    await travel.invoices.give_credit(travel.tenant, owed, chance.choice([None, [(1, "0.50")]]), "ours")
             case "resume":
                 await travel.changes.choose(travel.tenant, Wanted(None))
         books, found = await travel.books(), await travel.subscription()
-        assert books["received"] == books["paid"], books
+        await travel.balance()
         assert (books["open"] > 0) == (found.status == "past_due"), (books, found)
         travel.at += timedelta(seconds=chance.randrange(1, 40 * 86_400))
     versions = await query(
@@ -379,3 +444,21 @@ async def test_three_years_of_anything(travel: Travel, seed: int) -> None:
     )
     numbers = [row["v"] for row in versions]
     assert numbers == sorted(set(numbers))
+    assert time.monotonic() - begun < MINUTE
+
+
+async def test_two_workers_at_once_come_to_the_same(travel: Travel) -> None:
+    """Twenty teams whose period is over: one invoice each, whoever of both it was."""
+    teams = []
+    for _ in range(20):
+        travel.tenant = uuid4()
+        teams.append(travel.tenant)
+        await travel.buy("tier1")
+    travel.at = (await travel.subscription()).period_end or travel.at
+    other = Renewals(travel.database, travel.catalogue, travel.subscriptions, travel.invoices, travel, lambda: None)
+    taken = await asyncio.gather(*(renewals.run() for renewals in (travel.renewals, other) * 2))
+    assert sum(taken) == 2 * len(teams), "each was renewed and told once"
+    for travel.tenant in teams:
+        assert (await travel.books())["open"] == 200
+        assert await travel.told("invoice.due") == 1
+        await travel.balance()
