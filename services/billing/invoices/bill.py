@@ -76,7 +76,7 @@ class PaymentBills:
             return  # there is one
         title = self._titles[payment.purpose].title(payment)
         left = Money.parse(payment.metadata.get("left", "0"), payment.currency)
-        days = await _days(connection, payment.tenant_id) if payment.purpose == "plan" else (None, None)
+        days = await days_under_way(connection, payment.tenant_id) if payment.purpose == "plan" else (None, None)
         paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, *days, left=left.amount)
         await bill_payment(connection, self._invoices, paid)
 
@@ -103,8 +103,8 @@ class PaymentBills:
             await self._invoices.credit(connection, invoice.id, charged - kept, reason)
 
 
-async def _days(connection: Any, tenant: UUID) -> tuple[date | None, date | None]:
-    """Of the period that the payment began."""
+async def days_under_way(connection: Any, tenant: UUID) -> tuple[date | None, date | None]:
+    """Of the period that has just begun."""
     found = await subscriptions.find(connection, tenant)
     if found is None or found.period_start is None or found.period_end is None:
         return None, None

@@ -29,6 +29,7 @@ from services.billing.payments.settlement import Settlement
 from services.billing.subscriptions import repository as subscriptions
 from services.billing.subscriptions.purchase import plan_purchase
 from services.billing.subscriptions.service import SubscriptionService
+from shared import faults
 from shared.clock import Clock
 from shared.db import Database
 from shared.events import PaymentMethod, PaymentPurpose
@@ -122,6 +123,7 @@ class PaymentService:
         """Committed before the provider hears of it: whatever happens next, we know that we asked."""
         if standing is not payment:
             raise await self._already_open(standing)
+        faults.reach("billing.opened")
         return await self.open(payment)
 
     async def open(self, payment: Payment) -> Payment:

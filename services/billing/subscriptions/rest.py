@@ -7,11 +7,9 @@ from uuid import UUID
 from services.billing.catalogue.plan import Plan, Price
 from services.billing.credits.packs import LateMoney
 from services.billing.errors import RestNotCreditable
-from services.billing.invoices.bill import PaymentBills
+from services.billing.invoices.bill import PaymentBills, days_under_way
 from services.billing.invoices.rules import Item
-from services.billing.subscriptions import repository
 from services.billing.subscriptions.repository import Subscription
-from services.billing.subscriptions.rules import days_of
 from shared.money import Money
 
 
@@ -39,8 +37,7 @@ class Rest:
         """Its lines sum to nothing: no money moves. After the change, and last, as all invoices."""
         amount, items = price.money.amount if price else 0, list[Item]()
         if price is not None:
-            found, zone = await repository.lock(connection, tenant), await repository.zone_of(connection, tenant)
-            days = days_of(found.period_start, found.period_end, zone)
+            days = await days_under_way(connection, tenant)
             items.append(Item(f"Stowage {plan.name}", 1, amount, *days))
         items.append(Item("Unused time", -1, left.amount))
         if left.amount > amount:

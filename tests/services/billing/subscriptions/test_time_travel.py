@@ -101,6 +101,7 @@ class Travel:
 
     def __post_init__(self) -> None:
         database, wake = self.database, lambda: None
+        provider: Any = self  # as far as refunds need one
         self.catalogue = load(find_family("tiers"), "EUR")
         self.subscriptions = SubscriptionService(database, self.catalogue, self, wake)
         packs = PackFulfilment(self)
@@ -114,7 +115,7 @@ class Travel:
         bills = PaymentBills(self.invoices, self.fulfilments)
         self.settlement = Settlement(self.fulfilments, late, self, bills)
         self.changes = ChangeService(database, self.catalogue, self.subscriptions, Rest(late, bills), self, wake)
-        self.refunds = RefundService(database, Providers([self]), packs, bills, self, first=5, wake=wake)
+        self.refunds = RefundService(database, Providers([provider]), packs, bills, self, first=5, wake=wake)
         self.renewals = Renewals(database, self.catalogue, self.subscriptions, self.invoices, self, wake)
 
     def now(self) -> datetime:
