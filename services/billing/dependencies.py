@@ -22,6 +22,7 @@ from services.billing.payments.history import PaymentHistory
 from services.billing.payments.refunds import RefundService
 from services.billing.payments.service import PaymentService
 from services.billing.plans.service import PlanService
+from services.billing.subscriptions.above import AboveService
 from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.service import SubscriptionService
 from shared.http import CurrentTenant
@@ -32,6 +33,7 @@ class BillingServices:
     catalogue: Catalogue
     subscriptions: SubscriptionService
     changes: ChangeService
+    above: AboveService
     payments: PaymentService
     callbacks: CallbackIntake
     plans: PlanService

@@ -173,9 +173,17 @@ class PaymentRequired(DomainError):
         super().__init__("payment_required", 402, detail, plan=plan, price=price, currency=currency)
 
 
+class RestNotCreditable(DomainError):
+    def __init__(self, currency: str) -> None:
+        detail = (
+            f"What is left cannot become credits, of which none are sold in {currency}: change at the period's end."
+        )
+        super().__init__("rest_not_creditable", 409, detail)
+
+
 class NothingToPay(DomainError):
     def __init__(self, plan: str) -> None:
-        detail = f"What is left of the period covers {plan}: change to it at the period's end."
+        detail = f"What is left of the period covers {plan}: change to it, now or at the period's end."
         super().__init__("nothing_to_pay", 409, detail)
 
 

@@ -28,6 +28,7 @@ from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
+from services.billing.subscriptions.above import AboveService
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
@@ -82,6 +83,7 @@ def create(settings: Settings) -> FastAPI:
         catalogue=core.catalogue,
         subscriptions=core.subscriptions,
         changes=core.changes,
+        above=AboveService(core.database, core.catalogue, usage),
         payments=core.payments,
         callbacks=intake,
         given_up=GivenUp(core.database, core.clock, wake),

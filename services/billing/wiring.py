@@ -30,6 +30,7 @@ from services.billing.settings import Settings
 from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.fulfilment import PlanFulfilment
 from services.billing.subscriptions.renewals import Renewals
+from services.billing.subscriptions.rest import Rest
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import SystemClock
 from shared.db import Database
@@ -72,11 +73,12 @@ def build_core(settings: Settings, application_name: str) -> Core:
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
     late = LateMoney(credit_catalogue, packs_bought, clock)
     fulfilments: dict[PaymentPurpose, Fulfilment] = {
-        "plan": PlanFulfilment(subscriptions, late),
+        "plan": PlanFulfilment(subscriptions),
         "credits": packs_bought,
-        "invoice": InvoiceFulfilment(invoices, late),
+        "invoice": InvoiceFulfilment(invoices),
     }
-    settlement = Settlement(fulfilments, late, clock, PaymentBills(invoices, fulfilments))
+    bills = PaymentBills(invoices, fulfilments)
+    settlement = Settlement(fulfilments, late, clock, bills)
     payments = PaymentService(
         database,
         catalogue,
@@ -96,11 +98,13 @@ def build_core(settings: Settings, application_name: str) -> Core:
         providers=providers,
         envelopes=build_envelopes(settings),
         subscriptions=subscriptions,
-        changes=ChangeService(database, catalogue, subscriptions, clock, wake.set),
+        changes=ChangeService(database, catalogue, subscriptions, Rest(late, bills), clock, wake.set),
         renewals=Renewals(database, catalogue, subscriptions, invoices, clock, wake.set),
         settlement=settlement,
         payments=payments,
-        refunds=RefundService(database, providers, clock, first=settings.janitor_seconds, wake=wake.set),
+        refunds=RefundService(
+            database, providers, packs_bought, bills, clock, first=settings.janitor_seconds, wake=wake.set
+        ),
         wake=wake,
         invoices=invoices,
         credit_catalogue=credit_catalogue,

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from aiohttp import FormData
 
 from services.billing.catalogue.loader import DEFAULT
 from services.upload.entitlements.handlers import on_entitlements
@@ -22,8 +23,9 @@ from shared.kafka import Record
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, query
 from tests.services.billing.door import SECRET
+from tests.services.billing.plans.test_offers import Usage, stands_for
 from tests.services.billing.serving import served
-from tests.services.billing.world import Team, World, running
+from tests.services.billing.world import Team, World, running, told
 from tests.services.upload.images.conftest import form, picture
 
 MONTH = date(2026, 3, 1)
@@ -76,9 +78,27 @@ class Both:
         asked = (self.accounts.hold(tenant, uuid4(), 1, hour, MONTH) for _ in range(images))
         return sum(result.ok for result in await asyncio.gather(*asked))
 
-    async def call(self, tenant: UUID, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def vouch(self, tenant: UUID) -> dict[str, str]:
         who = Principal(kind="user", user_id=uuid4(), tenant_id=tenant, tenant_slug="t", role="owner")
-        headers = {"stowage-internal": sign(who, secret=SECRET, audience="upload", issuer="gateway")}
+        return {"stowage-internal": sign(who, secret=SECRET, audience="upload", issuer="gateway")}
+
+    async def upload(self, tenant: UUID, size: int) -> tuple[int, Any]:
+        body = FormData({"category": "documents"})
+        body.add_field("file", b"x" * size, filename="a.txt", content_type="text/plain")
+        return await self.call(tenant, "POST", "/api/storage/upload", body)
+
+    async def content(self, tenant: UUID, file: str) -> tuple[int, bytes]:
+        url = f"{self.url}/api/storage/files/{file}/content"
+        async with self.billing.http.get(url, headers=self.vouch(tenant)) as answer:
+            return answer.status, await answer.read()
+
+    async def delete(self, tenant: UUID, file: str) -> int:
+        url = f"{self.url}/api/storage/files/{file}"
+        async with self.billing.http.delete(url, headers=self.vouch(tenant)) as answer:
+            return answer.status
+
+    async def call(self, tenant: UUID, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = self.vouch(tenant)
         async with self.billing.http.request(method, self.url + path, data=body, headers=headers) as answer:
             return answer.status, await answer.json()
 
@@ -175,6 +195,41 @@ async def test_what_everybody_may_buy(both: Both) -> None:
         status, body = await both.billing.initiate(team, plan=plan)
         assert (status, body["code"]) == (422, "plan_not_found")
     assert (await both.billing.initiate(team, plan="elite"))[0] == 201
+
+
+async def test_a_team_above_its_new_plan_loses_nothing_and_adds_nothing(pg: PostgresServer, tmp_path: Path) -> None:
+    """And is told how much it is above it: when it chooses, and for as long as it is."""
+    (plans := tmp_path / "plans").mkdir()
+    for source in DEFAULT.glob("*.yaml"):
+        (plans / source.name).write_text(source.read_text().replace("104857600 # 100 MB", "100"))
+    usage, team = Usage(), Team()
+    async with (
+        stands_for(usage) as url,
+        opened(pg, tmp_path / "store", plan_catalogue=str(plans), usage_url=url) as both,
+    ):
+        tenant, billing = team.tenant, both.billing
+        payment = await billing.started(team)
+        await billing.callback(told(payment))
+        await billing.until(team, payment, lambda p: p["status"] == "completed")
+        await both.deliver(tenant)
+        files = [(await both.upload(tenant, size))[1] for size in (150, 50)]
+        _, planned = await billing.call("POST", "/api/subscription/cancel", {}, who=team.principal)
+        assert (planned["bytes_over"], planned["next"]["bytes_over"]) == (None, None), "usage does not answer"
+        usage.used[tenant] = 200
+        _, planned = await billing.call("POST", "/api/subscription/cancel", {}, who=team.principal)
+        assert (planned["plan"], planned["bytes_over"], planned["next"]["bytes_over"]) == ("pro", 0, 100)
+        _, now = await billing.call("POST", "/api/subscription/cancel", {"when": "now"}, who=team.principal)
+        assert (now["plan"], now["bytes_over"], now["next"]) == ("free", 100, None)
+        assert (await billing.subscription(team))["bytes_over"] == 100
+        await both.deliver(tenant)
+        status, refused = await both.upload(tenant, 1)
+        assert (status, refused["code"]) == (413, "quota_exceeded")
+        for file, size in zip(files, (150, 50), strict=True):
+            assert await both.content(tenant, file["file_id"]) == (200, b"x" * size)
+        assert (await both.delete(tenant, files[0]["file_id"])) == 204
+        assert (await both.upload(tenant, 51))[1]["code"] == "quota_exceeded"
+        assert (await both.upload(tenant, 50))[0] == 201, "there is room again"
+        assert await both.content(tenant, files[1]["file_id"]) == (200, b"x" * 50)
 
 
 async def test_types_and_trash_are_the_plans(pg: PostgresServer, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Processes killed at every step under load: nothing lost, nothing doubled, and the proof says so.
 
-`make test` does 30 kills, `make faults N=300` more. Clients repeat what failed with the same Idempotency-Key, as the
+`make test` does 38 kills, `make faults N=300` more. Clients repeat what failed with the same Idempotency-Key, as the
 documentation tells them to.
 """
 
@@ -24,7 +24,7 @@ import pytest
 from deploy.local.demo.client import DemoFailed, Person, read
 from tests.fixtures.stack import Stack, person, require_kafka, started
 
-KILLS = int(os.environ.get("FAULTS", "30"))
+KILLS = int(os.environ.get("FAULTS", "38"))
 LIFETIME = 6  # seconds a reservation lives here
 ROOM = 40_000_000  # bytes each of the loads stores at most
 
@@ -34,15 +34,20 @@ STEPS: list[tuple[str, str | None]] = [
     ("upload", "upload.streaming:3"),
     ("upload", "upload.placed:3"),
     ("upload", "upload.settled:3"),
+    ("billing", "billing.opened"),
+    ("billing:worker", "billing.settled"),
     ("upload:worker", "upload.sent"),
     ("usage:worker", "usage.batch:2"),
     ("upload", None),
+    ("billing", "billing.stored"),
+    ("billing:worker", None),
     ("upload:worker", None),
     ("usage:worker", None),
     ("upload:worker", "upload.sent:2"),
     ("usage:worker", "usage.batch"),
     ("upload", "upload.placed"),
     ("postgres", None),
+    ("billing", None),
     ("upload", "upload.settled"),
     ("gateway", None),
     ("broker", None),
@@ -50,31 +55,14 @@ STEPS: list[tuple[str, str | None]] = [
 
 
 @dataclass
-class Load:
-    """People who upload and delete, and repeat until they have an answer."""
+class Client:
+    """Repeats until it has an answer."""
 
     who: Person
-    chance: random.Random
-    stored: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     stop: bool = False
 
-    async def run(self) -> None:
-        while not self.stop:
-            if self.stored and self.chance.random() < 0.2:
-                await self._delete(self.chance.choice(sorted(self.stored)))
-            size, key = self.chance.choice([0, 10, 3_000, 70_000, 1_500_000]), str(uuid4())
-            while sum(self.stored.values()) + size > ROOM:
-                # The largest: small ones alone would soon be all there is, and they take shorter ways.
-                await self._delete(max(self.stored, key=lambda file: self.stored[file]))
-            answer = await self._until({201}, lambda s=size, k=key: upload(self.who, s, k))
-            self.stored[answer.body["file_id"]] = size
-
-    async def _delete(self, file_id: str) -> None:
-        await self._until({204, 404}, lambda: self.who.call("DELETE", f"/api/storage/files/{file_id}"))
-        del self.stored[file_id]
-
-    async def _until(self, wanted: set[int], act: Any) -> Any:
+    async def until(self, wanted: set[int], act: Any) -> Any:
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, DemoFailed):
                 async with asyncio.timeout(30):
@@ -87,6 +75,58 @@ class Load:
                 assert answer.status in {400, 409, 500, 502, 503, 504}, answer
             self.repeats += 1
             await asyncio.sleep(0.05)
+
+
+@dataclass
+class Buyer(Client):
+    """Buys a pack of credits, pays for it, and buys the next one when it has been told that it is paid."""
+
+    payments: str = ""  # the provider's address
+    bought: int = 0
+
+    async def run(self) -> None:
+        while not self.stop:
+            payment = await self._open()
+            pay = f"{self.payments}/sandbox/payments/{payment['payment_url'].rsplit('/', 1)[-1]}/pay"
+            await self.until({200, 409}, lambda url=pay: self.who.call("POST", url))
+            await self._wait(f"/api/payments/{payment['payment_id']}/status")
+            self.bought += 1
+
+    async def _wait(self, path: str) -> None:
+        while (await self.until({200}, lambda: self.who.call("GET", path))).body["status"] != "completed":
+            await asyncio.sleep(0.2)
+
+    async def _open(self) -> Any:
+        """Whose answer was lost is told of it by the next one's refusal."""
+        body = {"pack": "small", "method": "mobile_money"}
+        while True:
+            answer = await self.until({201, 409}, lambda: self.who.call("POST", "/api/credits/purchase", body))
+            if answer.body.get("payment_url"):
+                return answer.body
+            await asyncio.sleep(0.1)
+
+
+@dataclass
+class Load(Client):
+    """People who upload and delete."""
+
+    chance: random.Random = field(default_factory=random.Random)
+    stored: dict[str, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        while not self.stop:
+            if self.stored and self.chance.random() < 0.2:
+                await self._delete(self.chance.choice(sorted(self.stored)))
+            size, key = self.chance.choice([0, 10, 3_000, 70_000, 1_500_000]), str(uuid4())
+            while sum(self.stored.values()) + size > ROOM:
+                # The largest: small ones alone would soon be all there is, and they take shorter ways.
+                await self._delete(max(self.stored, key=lambda file: self.stored[file]))
+            answer = await self.until({201}, lambda s=size, k=key: upload(self.who, s, k))
+            self.stored[answer.body["file_id"]] = size
+
+    async def _delete(self, file_id: str) -> None:
+        await self.until({204, 404}, lambda: self.who.call("DELETE", f"/api/storage/files/{file_id}"))
+        del self.stored[file_id]
 
 
 async def upload(who: Person, size: int, key: str) -> Any:
@@ -113,8 +153,9 @@ def own_stack() -> Iterator[Stack]:
 async def test_killed_at_every_step_nothing_is_lost_or_doubled(own_stack: Stack, http: aiohttp.ClientSession) -> None:
     stack, chance = own_stack, random.Random(11)
     people = [await person(stack, http) for _ in range(3)]
-    loads = [Load(who, random.Random(n)) for n, who in enumerate(people * 2)]
-    running = [asyncio.create_task(load.run()) for load in loads]
+    loads = [Load(who, chance=random.Random(n)) for n, who in enumerate(people * 2)]
+    buyers = [Buyer(who, payments=stack.status["payments_url"]) for who in people]
+    running = [asyncio.create_task(load.run()) for load in (*loads, *buyers)]
     killed: Counter[str] = Counter()
     while sum(killed.values()) < KILLS:
         for name, step in STEPS:
@@ -124,16 +165,19 @@ async def test_killed_at_every_step_nothing_is_lost_or_doubled(own_stack: Stack,
             await asyncio.gather(*failed)
             if sum(killed.values()) >= KILLS:
                 break
-    for load in loads:
-        load.stop = True
+    for client in (*loads, *buyers):
+        client.stop = True
     await asyncio.gather(*running)
     wait_ready(stack)
-    assert {"upload", "upload:worker", "usage:worker", "postgres"} <= set(killed)
+    assert {"upload", "upload:worker", "usage:worker", "billing", "billing:worker", "postgres"} <= set(killed)
     for who in people:
         await who.sign_in()
         expected = [size for load in loads if load.who is who for size in load.stored.values()]
         await settled(who, sum(expected))
         await judged(stack, who, expected)
+    for buyer in buyers:
+        assert buyer.bought > 0
+        await paid_once(stack, buyer)
     print(f"\n{sum(killed.values())} kills ({dict(killed)}), {sum(load.repeats for load in loads)} repeated requests")  # noqa: T201 - what was measured
     for service in ("upload", "usage", "gateway", "billing"):
         assert await stack.query(service, "SELECT 1 FROM dead_letter") == []
@@ -164,6 +208,28 @@ async def judged(stack: Stack, who: Person, expected: list[int]) -> None:
         "upload", "SELECT count(*) - count(DISTINCT idempotency_key) AS n FROM stored_file WHERE tenant_id = $1", tenant
     )
     assert keys[0]["n"] == 0
+
+
+_PAID = """
+    SELECT (SELECT count(*) FROM payment WHERE tenant_id = $1 AND status = 'completed') AS payments,
+        (SELECT count(*) FROM payment WHERE tenant_id = $1) AS asked,
+        (SELECT count(DISTINCT payment_id) FROM invoice WHERE tenant_id = $1 AND status = 'paid') AS invoices,
+        (SELECT count(*) FROM credit_grant WHERE tenant_id = $1 AND source = 'purchase') AS grants,
+        (SELECT available FROM credit_account WHERE tenant_id = $1) AS available,
+        (SELECT coalesce(sum(amount), 0) FROM credit_posting WHERE tenant_id = $1) AS total
+"""
+_WAITING = "SELECT verdict, error FROM payment_callback WHERE verdict IN ('received', 'dead')"
+
+
+async def paid_once(stack: Stack, buyer: Buyer) -> None:
+    """As many packs as were paid for, each granted and invoiced once, and no callback is left."""
+    (row,) = await stack.query("billing", _PAID, buyer.who.tenant["id"])
+    number = buyer.bought
+    assert tuple(row) == (number, number, number, number, 100 * number, 0), dict(row)
+    deadline = time.monotonic() + 20
+    while waiting := await stack.query("billing", _WAITING):
+        assert time.monotonic() < deadline, [tuple(row) for row in waiting]
+        await asyncio.sleep(0.2)
 
 
 def kill(stack: Stack, name: str, step: str | None, killed: Counter[str]) -> None:

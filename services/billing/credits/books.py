@@ -22,6 +22,7 @@ from services.billing.credits.commands import (
     Spend,
     Status,
     Sweep,
+    TakeBack,
     Transaction,
     Type,
 )
@@ -45,7 +46,7 @@ class Books:
         self._done = dict(known.done)
         self._close_due(known.due)
 
-    def apply(self, command: Command) -> Result:
+    def apply(self, command: Command) -> Result:  # noqa: PLR0911 - one for each command
         match command:
             case Add():
                 return self._repeated(command) or self._add(command)
@@ -57,6 +58,8 @@ class Books:
                 return self._settle(command)
             case Release():
                 return self._release(command)
+            case TakeBack():
+                return self._repeated(command) or self._take_back(command)
             case Sweep():
                 return Result(available=self.available)
 
@@ -69,7 +72,7 @@ class Books:
             self._move([Part(grant.id, grant.remaining)], "available", "expired", "expire", subject=grant.id)
         self._order = [grant for grant in self._order if not grant.is_over(self.now)]
 
-    def _repeated(self, command: Add | Spend | Reserve) -> Result | None:
+    def _repeated(self, command: Add | Spend | Reserve | TakeBack) -> Result | None:
         before = self._done.get(command.key)
         if before is None:
             return None
@@ -148,6 +151,17 @@ class Books:
             return Result(None, held, closed=True)
         done = self._give_back(held, "released", None, command.by)
         return Result(done, held, available=self.available)
+
+    def _take_back(self, command: TakeBack) -> Result:
+        """To where they came from: so an account's statement shows what was bought less what was given back."""
+        grant = self._grants[command.grant]
+        amount = min(command.amount, grant.remaining)
+        if not amount:
+            return Result(available=self.available)
+        said = {"key": command.key, "said": command.said, "source": grant.source, "by": command.by}
+        part = [Part(grant.id, amount)]
+        done = self._move(part, "available", grant.source, "take_back", subject=grant.id, **said)
+        return Result(done, available=self.available)
 
     def _refused(self, cost: int) -> Result:
         return Result(available=self.available, missing=cost - self.available)

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.billing.credits.rules import Account, Grant, Part, Source
 from shared.ids import new_id
 
-Type = Literal["grant", "spend", "reserve", "settle", "release", "expire"]
+Type = Literal["grant", "spend", "reserve", "settle", "release", "expire", "take_back"]
 Status = Literal["open", "settled", "released", "expired"]
 
 
@@ -73,11 +73,25 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeBack:
+    """`amount` of a grant that was refunded, or what is left of it: what was spent stays spent."""
+
+    key: str
+    grant: UUID
+    amount: int
+    by: str
+
+    @property
+    def said(self) -> dict[str, Any]:
+        return {"grant": str(self.grant), "amount": self.amount}
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Nothing but what every batch begins with: grants and reservations that are over are closed."""
 
 
-Command = Add | Spend | Reserve | Settle | Release | Sweep
+Command = Add | Spend | Reserve | Settle | Release | TakeBack | Sweep
 
 
 @dataclass(slots=True)
@@ -147,7 +161,8 @@ class Result:
 class Known:
     """What the database holds of a batch, read under the account's lock.
 
-    `grants`: those in burn order that hold what is asked for, those that are over, those a reservation here holds.
+    `grants`: those in burn order that hold what is asked for, those that are over, those a command or a reservation
+    here names.
     """
 
     available: int = 0

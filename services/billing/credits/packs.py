@@ -9,16 +9,17 @@ from uuid import UUID
 from services.billing.catalogue.loader import CatalogueError
 from services.billing.catalogue.problems import Problem
 from services.billing.credits.catalogue import CreditCatalogue, Pack
-from services.billing.credits.commands import Add, Result
+from services.billing.credits.commands import Add, Result, TakeBack
 from services.billing.credits.errors import PackNotFound
 from services.billing.credits.repository import commit_batch
-from services.billing.payments.fulfilment import Purchase
+from services.billing.payments.fulfilment import Purchase, Taken
 from services.billing.payments.repository import Payment
 from shared.clock import Clock
 from shared.money import Money
 
 _INSERT = "INSERT INTO credit_pack (code, version, digest, definition) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 _KNOWN = "SELECT digest FROM credit_pack WHERE code = $1 AND version = $2"
+_GRANT = "SELECT subject FROM credit_transaction WHERE tenant_id = $1 AND key = $2"
 _GET = "SELECT definition FROM credit_pack WHERE code = $1 AND version = $2"
 
 
@@ -69,10 +70,27 @@ class PackFulfilment:
         self._clock = clock
 
     async def fulfil(self, connection: Any, payment: Payment) -> bool:
+        await self.grant(connection, payment)
+        return True
+
+    async def grant(self, connection: Any, payment: Payment) -> int:
+        """How many credits it was."""
         told = payment.metadata
         pack, version = told["pack"], int(told["pack_version"])
         await fulfil(connection, payment.tenant_id, payment.id, pack, version, now=self._clock.now())
-        return True
+        return (await get(connection, pack, version)).credits
+
+    async def take_back(self, connection: Any, payment: Payment, refund: UUID, before: int, after: int) -> Taken:
+        """The same part of the pack as of its price, whole credits, what is rounded off in the team's favour."""
+        pack = await get(connection, payment.metadata["pack"], int(payment.metadata["pack_version"]))
+        wanted = pack.credits * after // payment.amount - pack.credits * before // payment.amount
+        granted = await connection.fetchval(_GRANT, payment.tenant_id, f"payment:{payment.id}")
+        if granted is None or not wanted:
+            return Taken(0, 0)
+        command = TakeBack(f"refund:{refund}", granted, wanted, "payment")
+        (done,) = await commit_batch(connection, payment.tenant_id, [command], self._clock.now())
+        taken = -done.transaction.amount if done.transaction else 0
+        return Taken(taken, wanted - taken)
 
     def title(self, payment: Payment) -> str:
         return payment.metadata["pack_name"]
@@ -88,25 +106,29 @@ class LateMoney:
         self._packs = packs
         self._clock = clock
 
-    async def as_credit(self, connection: Any, payment: Payment) -> bool:
-        """False where no pack is sold in that currency."""
+    async def as_credit(self, connection: Any, payment: Payment) -> int | None:
+        """None where no pack is sold in that currency."""
         if payment.purpose == "credits":
-            await self._packs.fulfil(connection, payment)
-            return True
-        worth = credits_for(payment.money, self._catalogue.packs)
+            return await self._packs.grant(connection, payment)
+        why = f"{payment.money.text} {payment.currency} that came too late"
+        return await self.give(connection, payment.tenant_id, payment.money, f"late payment:{payment.id}", why)
+
+    async def give(self, connection: Any, tenant: UUID, money: Money, key: str, why: str) -> int | None:
+        """Once for a key, inside the caller's transaction, which must not hold the head of `billing.v1` yet."""
+        worth = credits_for(money, self._catalogue.packs)
         if worth is None:
-            return False
+            return None
         command = Add(
-            key=f"late payment:{payment.id}",
-            said={"amount": payment.money.text, "currency": payment.currency},
+            key=key,
+            said={"amount": money.text, "currency": money.currency},
             source="refund",
             amount=worth,
-            description=f"{payment.money.text} {payment.currency} that came too late",
+            description=why,
             by="payment",
             priority=self._catalogue.grant_priority,
         )
-        await commit_batch(connection, payment.tenant_id, [command], self._clock.now())
-        return True
+        await commit_batch(connection, tenant, [command], self._clock.now())
+        return worth
 
 
 def credits_for(money: Money, packs: Sequence[Pack]) -> int | None:

@@ -17,6 +17,7 @@ from services.billing.credits.commands import (
     Result,
     Settle,
     Spend,
+    TakeBack,
     Transaction,
 )
 from services.billing.credits.rules import Grant, Part
@@ -127,7 +128,7 @@ async def is_known(connection: Any, tenant: UUID) -> bool:
 
 async def _read(connection: Any, tenant: UUID, account: Any, commands: Sequence[Command], now: datetime) -> Known:
     known = Known(account["available"], account["reserved"], account["seq"])
-    keys = [command.key for command in commands if isinstance(command, Add | Spend | Reserve)]
+    keys = [command.key for command in commands if isinstance(command, Add | Spend | Reserve | TakeBack)]
     if keys:
         known.done = {row["key"]: Transaction(**row) for row in await connection.fetch(_DONE, tenant, keys)}
     named = [command.reservation for command in commands if isinstance(command, Settle | Release)]
@@ -136,7 +137,8 @@ async def _read(connection: Any, tenant: UUID, account: Any, commands: Sequence[
         for row in await connection.fetch(_RESERVATIONS, tenant, named, now):
             known.reservations[row["id"]] = _reservation(row)
     known.due = [r.id for r in known.reservations.values() if r.status == "open" and r.expires_at <= now]
-    held = {part.grant for reservation in known.reservations.values() for part in reservation.holds}
+    asked_of = {command.grant for command in commands if isinstance(command, TakeBack)}
+    held = asked_of | {part.grant for reservation in known.reservations.values() for part in reservation.holds}
     grants = {row["id"]: Grant(**row) for row in await connection.fetch(_OVER, tenant, now, list(held))}
     asked = sum(command.quantity * command.cost for command in commands if isinstance(command, Spend | Reserve))
     grants |= {grant.id: grant for grant in await _burning(connection, tenant, asked, now)}

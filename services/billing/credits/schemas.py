@@ -69,7 +69,7 @@ class CreditTransactionOut(BaseModel):
 
 class CreditStatementOut(BaseModel):
     """`opening_balance` + granted - spent - expired - reserved = `closing_balance`; `reserved` may be negative: more
-    came back than was held.
+    came back than was held. `granted` is less what was taken back with a refund.
     """
 
     since: Annotated[datetime, Field(serialization_alias="from")]

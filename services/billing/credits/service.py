@@ -1,5 +1,6 @@
 """Credits given, held and spent. Commands of one tenant that come together are one commit."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,8 @@ from services.billing.credits.errors import (
 from services.billing.credits.rules import Source
 from shared.clock import Clock
 from shared.db import Database, GroupCommit
+
+log = logging.getLogger(__name__)
 
 COMMANDS = Counter("stowage_billing_credit_commands_total", "Commands to credits", ["command", "outcome"])
 
@@ -90,7 +93,11 @@ class CreditService:
         async with self._database.transaction() as connection:
             tenants = await repository.list_due(connection, self._clock.now())
         for tenant in tenants:
-            await self.sweep(tenant)
+            try:
+                await self.sweep(tenant)
+            except Exception:
+                # The others must not wait for that one; it is due again the next time.
+                log.exception("the credits of %s could not be swept", tenant)
         return len(tenants)
 
     async def _submit(self, tenant: UUID, command: Command) -> Result:

@@ -1,7 +1,7 @@
 """The invoice of a payment: what settlement calls when money has come."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -15,6 +15,8 @@ from services.billing.invoices.rules import Item
 from services.billing.invoices.service import InvoiceService
 from services.billing.payments.fulfilment import Fulfilment
 from services.billing.payments.repository import Payment
+from services.billing.subscriptions import repository as subscriptions
+from services.billing.subscriptions.rules import days_of
 from shared.events import PaymentPurpose
 from shared.money import Money
 
@@ -74,5 +76,36 @@ class PaymentBills:
             return  # there is one
         title = self._titles[payment.purpose].title(payment)
         left = Money.parse(payment.metadata.get("left", "0"), payment.currency)
-        paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, left=left.amount)
+        days = await days_under_way(connection, payment.tenant_id) if payment.purpose == "plan" else (None, None)
+        paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, *days, left=left.amount)
         await bill_payment(connection, self._invoices, paid)
+
+    async def bill_credits(self, connection: Any, payment: Payment, number: int, at: datetime) -> None:
+        """The money stays ours and bought credits after all: so there is an invoice of a sale of credits."""
+        paid = Paid(payment.id, payment.tenant_id, payment.money, f"{number} credits", at)
+        await bill_payment(connection, self._invoices, paid)
+
+    async def bill_change(
+        self, connection: Any, tenant: UUID, items: Sequence[Item], currency: str, at: datetime
+    ) -> None:
+        """Of a change that was paid for with what was left: its lines sum to nothing."""
+        try:
+            await self._invoices.issue(connection, tenant, items, currency, at, inclusive=True)
+        except (SellerUnknown, NothingToInvoice) as error:
+            UNBILLED.inc()
+            log.error("a change of %s has no invoice: %s", tenant, error)
+
+    async def give_back(self, connection: Any, payment: Payment, kept: int, reason: str) -> None:
+        """What staff credited of it before is not credited a second time. Nothing where there was no invoice."""
+        invoice = await self._invoices.find_paid(connection, payment.id)
+        charged = invoice.gross - invoice.credited if invoice else 0
+        if invoice is not None and charged > kept:
+            await self._invoices.credit(connection, invoice.id, charged - kept, reason)
+
+
+async def days_under_way(connection: Any, tenant: UUID) -> tuple[date | None, date | None]:
+    """Of the period that has just begun."""
+    found = await subscriptions.find(connection, tenant)
+    if found is None or found.period_start is None or found.period_end is None:
+        return None, None
+    return days_of(found.period_start, found.period_end, await subscriptions.zone_of(connection, tenant))

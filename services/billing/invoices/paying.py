@@ -6,28 +6,25 @@ from uuid import UUID
 from services.billing.errors import InvoiceNotOpen
 from services.billing.invoices.repository import Invoice
 from services.billing.invoices.service import InvoiceService
-from services.billing.payments.fulfilment import Credit, Purchase
+from services.billing.payments.fulfilment import Purchase
 from services.billing.payments.repository import Payment
 from services.billing.subscriptions import repository as subscriptions
 from shared.money import Money
 
 
 class InvoiceFulfilment:
-    """What is paid twice, or after it was given up, is the team's credit."""
+    """What is paid twice, or after it was given up, pays nothing."""
 
-    def __init__(self, invoices: InvoiceService, late: Credit) -> None:
+    def __init__(self, invoices: InvoiceService) -> None:
         self._invoices = invoices
-        self._late = late
 
     async def fulfil(self, connection: Any, payment: Payment) -> bool:
         # As everybody locks: the subscription, then the invoice.
-        await subscriptions.lock(connection, payment.tenant_id)
+        await subscriptions.hold(connection, payment.tenant_id)
         invoice = UUID(payment.subject)
         try:
             await self._invoices.pay(connection, invoice, payment.id)
         except InvoiceNotOpen:
-            if not await self._late.as_credit(connection, payment):
-                raise
             return False
         await subscriptions.set_paid(connection, payment.tenant_id, invoice)
         return True

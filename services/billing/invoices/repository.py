@@ -48,6 +48,7 @@ _PAGE = f"""
     ORDER BY i.issued_at DESC, i.id DESC LIMIT $8
 """
 _CHANGE = "UPDATE invoice SET status = $2, payment_id = $3, paid_at = $4 WHERE id = $1"
+_VOID = "UPDATE invoice SET status = 'void' WHERE id = $1 AND status = 'open'"
 _KEEP = """
     INSERT INTO invoice_document (invoice_id, tenant_id, sha256, content, made_at) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (invoice_id) DO NOTHING RETURNING 1
@@ -178,6 +179,11 @@ async def change(
     connection: Any, invoice_id: UUID, status: Status, payment_id: UUID | None = None, paid_at: datetime | None = None
 ) -> None:
     await connection.execute(_CHANGE, invoice_id, status, payment_id, paid_at)
+
+
+async def void_open(connection: Any, invoice_id: UUID) -> None:
+    """Where it is still open: what was paid or credited meanwhile asks for nothing any more."""
+    await connection.execute(_VOID, invoice_id)
 
 
 async def find_document(connection: Any, invoice_id: UUID) -> Document | None:

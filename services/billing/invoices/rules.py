@@ -45,13 +45,15 @@ class Credit:
 def charge(prices: Sequence[int], rates: Sequence[int], *, inclusive: bool) -> list[Amounts]:
     """Net and tax of each line. Tax is rounded once for each rate, half up, as EN 16931 wants it (BR-CO-17), and given
     to the lines of that rate by largest remainder: the lines sum to the invoice. `inclusive`: the prices hold the tax,
-    and what was to be paid stays exactly that.
+    and what was to be paid stays exactly that. Lines that sum to nothing owe no tax, but each has its own.
     """
     found: dict[int, Amounts] = {}
     for rate in set(rates):
         places = [place for place, other in enumerate(rates) if other == rate]
         part = [prices[place] for place in places]
         taxes = shares(_tax(sum(part), rate, inclusive=inclusive), part)
+        if sum(part) == 0:
+            taxes = _cancelling(part, rate, inclusive=inclusive)
         for place, price, tax in zip(places, part, taxes, strict=True):
             found[place] = Amounts(price - tax if inclusive else price, tax)
     return [found[place] for place in range(len(prices))]
@@ -103,6 +105,13 @@ def number_of(template: str, sequence: int, year: int) -> str:
     if not distinct:
         raise ValueError("an invoice's number has {number} in it")
     return found
+
+
+def _cancelling(prices: Sequence[int], rate: int, *, inclusive: bool) -> list[int]:
+    """Of prices that sum to nothing: what is charged and what is given back have the same tax."""
+    charged, given = [max(0, price) for price in prices], [max(0, -price) for price in prices]
+    tax = _tax(sum(charged), rate, inclusive=inclusive)
+    return [plus - minus for plus, minus in zip(shares(tax, charged), shares(tax, given), strict=True)]
 
 
 def _tax(total: int, rate: int, *, inclusive: bool) -> int:

@@ -14,6 +14,7 @@ from services.billing.invoices.credits import credit_note
 from services.billing.invoices.repository import Filter, Invoice, Line
 from services.billing.invoices.rules import Credit, Item
 from services.billing.invoices.tax import TaxRules
+from services.billing.subscriptions import repository as subscriptions
 from shared import outbox
 from shared.clock import Clock
 from shared.db import Database
@@ -49,9 +50,9 @@ class InvoiceService:
         due_at: datetime | None = None,
         inclusive: bool = False,
     ) -> Invoice:
-        """With a payment it is paid, and a second call for the payment returns the first one's invoice. `inclusive`:
-        the prices hold the tax. The number's series is locked until the commit, so call it late. Raises SellerUnknown,
-        NothingToInvoice.
+        """With a payment it is paid, and a second call for the payment returns the first one's invoice; so is one over
+        nothing. `inclusive`: the prices hold the tax. The number's series is locked until the commit, so call it late.
+        Raises SellerUnknown, NothingToInvoice.
         """
         await outbox.hold(connection, InvoiceIssued.topic, tenant)
         if payment_id is not None:
@@ -61,6 +62,8 @@ class InvoiceService:
         draft = await self._draft(connection, tenant, lines, currency, at, inclusive=inclusive)
         if payment_id is not None:
             draft = dataclasses.replace(draft, status="paid", payment_id=payment_id, paid_at=at)
+        elif draft.gross == 0:
+            draft = dataclasses.replace(draft, status="paid", paid_at=at)
         else:
             draft = dataclasses.replace(draft, due_at=due_at or at + self._due)
         return await self._write(connection, draft)
@@ -87,10 +90,12 @@ class InvoiceService:
         self, connection: Any, invoice_id: UUID, lines: Sequence[Credit] | int | None, reason: str
     ) -> Invoice:
         """A credit note over some lines, over so much in all (gross, spread over the lines), or over all that is left.
-        An open invoice that is credited whole asks for nothing any more. Raises InvoiceNotFound, CreditTooLarge.
+        An open invoice that is credited whole asks for nothing any more, and its period counts as paid. Raises
+        InvoiceNotFound, InvoiceNotOpen, CreditTooLarge.
         """
         if (invoice := await repository.find(connection, invoice_id)) is None:
             raise InvoiceNotFound
+        await subscriptions.hold(connection, invoice.tenant_id)
         await outbox.hold(connection, InvoiceIssued.topic, invoice.tenant_id)
         invoice = await _lock(connection, invoice_id)
         if invoice.kind != "invoice" or invoice.status == "void":
@@ -99,6 +104,7 @@ class InvoiceService:
         written = await self._write(connection, note)
         if invoice.status == "open" and invoice.credited + note.gross == invoice.gross:
             await repository.change(connection, invoice_id, "credited")
+            await subscriptions.set_paid(connection, invoice.tenant_id, invoice_id)
         return written
 
     async def find(self, connection: Any, invoice_id: UUID) -> Invoice:
@@ -106,6 +112,10 @@ class InvoiceService:
         if (invoice := await repository.find(connection, invoice_id)) is None:
             raise InvoiceNotFound
         return invoice
+
+    async def find_paid(self, connection: Any, payment_id: UUID) -> Invoice | None:
+        """The one that this payment paid."""
+        return await repository.find_for(connection, payment_id)
 
     async def get(self, tenant: UUID, invoice_id: UUID) -> Invoice:
         """Raises InvoiceNotFound."""

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from services.billing.dependencies import Services
+from services.billing.details.parties import printable
 from services.billing.payments.refund_rows import Refund
 from shared.http import AdminOnly, Page, Paging, encode_cursor, read_position
 
@@ -20,16 +21,20 @@ Verdict = Literal["received", "accepted", "ignored", "rejected", "dead"]
 
 class RefundIn(BaseModel):
     """`amount` is decimal text of the payment's currency, all that is left without it. The same `client_id` again is
-    the same refund.
+    the same refund. `reason` stands on the credit note.
     """
 
     amount: Annotated[str, Field(max_length=32, pattern=r"^\d{1,15}(\.\d{1,3})?$")] | None = None
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(printable)
+    ]
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 
 
 class RefundOut(BaseModel):
-    """`pending` while nobody knows whether the provider has given it back: it is asked again."""
+    """`pending` while nobody knows whether the provider has given it back: it is asked again. Of a pack: the credits
+    that were taken back, and those that could not be, for they had been spent or had expired.
+    """
 
     refund_id: UUID
     payment_id: UUID
@@ -42,6 +47,8 @@ class RefundOut(BaseModel):
     external_refund_id: str | None
     created_at: datetime
     settled_at: datetime | None
+    credits_taken: int | None
+    credits_spent: int | None
 
     @classmethod
     def of(cls, refund: Refund) -> Self:
@@ -57,6 +64,8 @@ class RefundOut(BaseModel):
             external_refund_id=refund.external_id,
             created_at=refund.created_at,
             settled_at=refund.settled_at,
+            credits_taken=refund.credits_taken,
+            credits_spent=refund.credits_spent,
         )
 
 

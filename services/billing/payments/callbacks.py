@@ -19,6 +19,7 @@ from services.billing.payments import inbox
 from services.billing.payments.envelopes import Envelope
 from services.billing.payments.inbox import Callback
 from services.billing.payments.rules import comes_from, is_timely
+from shared import faults
 from shared.clock import Clock
 from shared.db import Database
 from shared.ids import new_id
@@ -108,6 +109,7 @@ class CallbackIntake:
 
     async def _accept(self, arrival: _Arrival) -> Receipt:
         deliveries = await self._store(arrival, "received", None, authentic=True)
+        faults.reach("billing.stored")
         if deliveries > 1:
             VERDICTS.labels("duplicate").inc()
             return Receipt(200, "known", "This event is known.")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from services.billing.payments.repository import Payment
 from shared.events import PaymentPurpose
@@ -23,8 +24,8 @@ class Purchase:
 
 class Fulfilment(Protocol):
     async def fulfil(self, connection: Any, payment: Payment) -> bool:
-        """Inside the settlement's transaction, once for a payment: False where it is credit instead. What it raises
-        undoes the settlement, which is then tried again.
+        """Inside the settlement's transaction, once for a payment. False: what it was for is no more, nothing was done,
+        and the money becomes credit. What it raises undoes the settlement, which is then tried again.
         """
         ...
 
@@ -38,12 +39,34 @@ class Bills(Protocol):
         """Inside the settlement's transaction: the invoice of what was just paid."""
         ...
 
+    async def bill_credits(self, connection: Any, payment: Payment, number: int, at: datetime) -> None:
+        """Inside the settlement's transaction: the invoice of the credits that the money became."""
+        ...
+
+    async def give_back(self, connection: Any, payment: Payment, kept: int, reason: str) -> None:
+        """Inside a refund's transaction: a credit note, so that no more than `kept` minor units stay charged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Credits of a pack that was refunded: what could be taken back, and what had been spent (or had expired)."""
+
+    taken: int
+    spent: int
+
+
+class Packs(Protocol):
+    async def take_back(self, connection: Any, payment: Payment, refund: UUID, before: int, after: int) -> Taken:
+        """Inside a refund's transaction: for `after` minor units given back in all, `before` of them earlier."""
+        ...
+
 
 class Credit(Protocol):
     """Where money goes that came for nothing any more."""
 
-    async def as_credit(self, connection: Any, payment: Payment) -> bool:
-        """Inside the settlement's transaction, once for a payment: the whole of it. False: nothing was given, and
-        somebody has to see to it.
+    async def as_credit(self, connection: Any, payment: Payment) -> int | None:
+        """Inside the settlement's transaction, once for a payment: the credits given for the whole of it. None: nothing
+        was given, and somebody has to see to it.
         """
         ...

@@ -14,6 +14,7 @@ from services.billing.payments.envelopes import Envelope
 from services.billing.payments.provider import ProviderSilent
 from services.billing.payments.rules import Verdict, next_attempt
 from services.billing.payments.settlement import Settlement
+from shared import faults
 from shared.clock import Clock
 from shared.db import Database, savepoint
 from shared.telemetry import span
@@ -83,6 +84,7 @@ class CallbackWorker:
                 async with savepoint(connection):
                     with span("callback", parent=row["traceparent"]):
                         found = await self._judge(connection, row["provider"], row["body"])
+                        faults.reach("billing.settled")
             except _TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it goes with the callback

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
+from services.billing.payments.fulfilment import Taken
 from services.billing.payments.repository import Payment
 from shared.events import PaymentRefunded
 from shared.money import Money
@@ -21,7 +22,7 @@ _INSERT = """
 """
 _SELECT = """
     SELECT r.id, r.tenant_id, r.payment_id, r.client_id, r.amount, p.currency, r.reason, r.requested_by, r.status,
-        r.external_id, r.created_at, r.settled_at, r.tries
+        r.external_id, r.created_at, r.settled_at, r.tries, r.credits_taken, r.credits_spent
     FROM payment_refund r JOIN payment p ON p.id = r.payment_id
 """
 _STATUS = """
@@ -30,9 +31,15 @@ _STATUS = """
 """
 
 
+_GIVEN = "SELECT coalesce(sum(amount), 0)::bigint FROM payment_refund WHERE payment_id = $1 AND status = 'completed'"
+_TAKEN = "UPDATE payment_refund SET credits_taken = $2, credits_spent = $3 WHERE id = $1"
+
+
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`amount` in minor units of `currency`. `client_id` is whoever asked's own name for it."""
+    """`amount` in minor units of `currency`. `client_id` is whoever asked's own name for it. Of a pack: the credits
+    that were taken back for it, and those that had been spent.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -47,6 +54,8 @@ class Refund:
     created_at: datetime
     settled_at: datetime | None
     tries: int = 0
+    credits_taken: int | None = None
+    credits_spent: int | None = None
 
     @classmethod
     def of(cls, payment: Payment, id: UUID, amount: int, *, client_id: str, reason: str, by: str, at: datetime) -> Self:  # noqa: A002 - its name
@@ -108,6 +117,15 @@ async def set_status(
 ) -> bool:
     """False when it is settled already."""
     return bool(await connection.fetchval(_STATUS, refund, status, at, external_id))
+
+
+async def sum_given(connection: Any, payment: UUID) -> int:
+    """Minor units that went back, whose payment the caller has locked."""
+    return int(await connection.fetchval(_GIVEN, payment))
+
+
+async def set_taken(connection: Any, refund: UUID, taken: Taken) -> None:
+    await connection.execute(_TAKEN, refund, taken.taken, taken.spent)
 
 
 async def set_tried(connection: Any, refund: UUID, next_try_at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +15,12 @@ from services.billing.errors import (
     RefundTooLarge,
 )
 from services.billing.payments import refund_rows, repository
+from services.billing.payments.fulfilment import Bills, Packs
 from services.billing.payments.provider import ProviderRefused, Providers, ProviderSilent, Returning
 from services.billing.payments.refund_rows import Refund
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import next_check
+from services.billing.subscriptions import repository as subscriptions
 from shared import outbox
 from shared.clock import Clock
 from shared.db import Database
@@ -32,10 +34,20 @@ class RefundService:
     """`first`: seconds until a provider that did not answer is asked again, under the same id."""
 
     def __init__(
-        self, database: Database, providers: Providers, clock: Clock, *, first: float, wake: Callable[[], object]
+        self,
+        database: Database,
+        providers: Providers,
+        packs: Packs,
+        bills: Bills,
+        clock: Clock,
+        *,
+        first: float,
+        wake: Callable[[], object],
     ) -> None:
         self._database = database
         self._providers = providers
+        self._packs = packs
+        self._bills = bills
         self._clock = clock
         self._first = first
         self._wake = wake
@@ -65,12 +77,18 @@ class RefundService:
         async with self._database.transaction() as connection:
             due = await refund_rows.list_due(connection, self._clock.now())
         for refund in due:
-            async with self._database.transaction() as connection:
-                payment = await repository.find(connection, refund.payment_id)
-            if payment is not None:
-                await self._try(payment, refund)
+            try:
+                await self._try(refund)
+            except Exception:
+                # It has its next time already; the others must not wait for that.
+                log.exception("refund %s could not be carried out", refund.id)
 
-    async def _try(self, payment: Payment, refund: Refund) -> None:
+    async def _try(self, refund: Refund) -> None:
+        await self._put_off(refund)  # first of all, so that one that always fails keeps nobody waiting
+        async with self._database.transaction() as connection:
+            payment = await repository.find(connection, refund.payment_id)
+        if payment is None:
+            return
         try:
             await self._carry_out(payment, refund)
         except (ProviderUnavailable, RefundRefused) as error:
@@ -110,7 +128,6 @@ class RefundService:
             external = await self._providers.get(payment.provider).refund(returning)
         except ProviderSilent as error:
             log.warning("nothing is known of refund %s yet: %s", refund.id, error)
-            await self._put_off(refund)
             raise ProviderUnavailable(str(payment.id)) from error
         except ProviderRefused as error:
             log.error("the provider refused refund %s: %s", refund.id, error)
@@ -128,18 +145,28 @@ class RefundService:
         now = self._clock.now()
         async with self._database.transaction(payment.tenant_id) as connection:
             await repository.find(connection, payment.id, lock=True)
+            await subscriptions.hold(connection, payment.tenant_id)  # before the credits and the invoice, as everybody
             status: refund_rows.RefundStatus = "completed" if external else "failed"
             if await refund_rows.set_status(connection, refund.id, status, now, external_id=external):
                 after = "refunded" if external else "refund_failed"
                 await repository.note(connection, payment, "refunding", after, f"refund {refund.id}", now)
                 if external:
-                    event = refund_rows.event_of(payment, refund, "provider", now)
-                    await outbox.append(connection, [event], at=now)
+                    await self._give_back(connection, payment, refund, now)
                 else:
                     await refund_rows.release(connection, refund)
             settled = await refund_rows.find_by_client(connection, payment.id, refund.client_id)
         self._wake()
         return settled or refund
+
+    async def _give_back(self, connection: Any, payment: Payment, refund: Refund, now: datetime) -> None:
+        """What went back is charged no more, and a pack is the team's no more."""
+        given = await refund_rows.sum_given(connection, payment.id)
+        if payment.purpose == "credits":
+            taken = await self._packs.take_back(connection, payment, refund.id, given - refund.amount, given)
+            await refund_rows.set_taken(connection, refund.id, taken)
+        await outbox.append(connection, [refund_rows.event_of(payment, refund, "provider", now)], at=now)
+        # Last: the numbers of invoices are given one transaction after the other.
+        await self._bills.give_back(connection, payment, payment.amount - given, refund.reason)
 
 
 def _amount(payment: Payment, wanted: str | None) -> int:

@@ -25,7 +25,7 @@ _OPEN = """
     SELECT * FROM payment WHERE tenant_id = $1 AND purpose = $2 AND (purpose = 'plan' OR subject = $3)
         AND status IN ('pending', 'processing')
 """
-# Whoever opens a payment and whoever settles one that had failed must not pass each other by.
+# Whoever opens a payment and whoever completes one must not pass each other by.
 _LOCK_SLOT = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _REPLACED = """
     SELECT EXISTS (
@@ -96,7 +96,7 @@ class Payment:
 
 async def insert(connection: Any, payment: Payment) -> bool:
     """False when another payment of this team for the same is open."""
-    await _lock_slot(connection, payment)
+    await lock_slot(connection, payment.tenant_id, payment.purpose)
     return bool(
         await connection.fetchval(
             _INSERT,
@@ -131,8 +131,7 @@ async def find_open(connection: Any, wanted: Payment) -> Payment | None:
 
 
 async def is_replaced(connection: Any, payment: Payment) -> bool:
-    """Whether a younger payment for the same is open or paid."""
-    await _lock_slot(connection, payment)
+    """Whether a younger payment for the same is open or paid. The caller has locked the slot."""
     where = (payment.tenant_id, payment.purpose, payment.subject, payment.id, payment.created_at)
     return bool(await connection.fetchval(_REPLACED, *where))
 
@@ -183,5 +182,6 @@ async def note(connection: Any, payment: Payment, before: str, after: str, sourc
     await connection.execute(_TRANSITION, payment.tenant_id, payment.id, before, after, source, at)
 
 
-async def _lock_slot(connection: Any, payment: Payment) -> None:
-    await connection.execute(_LOCK_SLOT, f"payments of {payment.tenant_id} for a {payment.purpose}")
+async def lock_slot(connection: Any, tenant: UUID, purpose: PaymentPurpose) -> None:
+    """Until the commit, nobody else opens or completes a payment of the team's for such a thing."""
+    await connection.execute(_LOCK_SLOT, f"payments of {tenant} for a {purpose}")

@@ -1,7 +1,7 @@
 """Paying: asked once, settled once, whatever the provider does in between."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import segno
 
-from services.billing.catalogue.loader import Catalogue, Interval, Plan
+from services.billing.catalogue.loader import Catalogue, Interval
 from services.billing.errors import (
     AlreadyOnPlan,
     NotCancellable,
@@ -29,6 +29,7 @@ from services.billing.payments.settlement import Settlement
 from services.billing.subscriptions import repository as subscriptions
 from services.billing.subscriptions.purchase import plan_purchase
 from services.billing.subscriptions.service import SubscriptionService
+from shared import faults
 from shared.clock import Clock
 from shared.db import Database
 from shared.events import PaymentMethod, PaymentPurpose
@@ -76,7 +77,8 @@ class PaymentService:
     ) -> Payment:
         """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, NothingToPay, PaymentOpen, ProviderUnavailable. The price
         is the catalogue's, less what is left of the period under way; unless told otherwise in the installation's
-        currency and by the month.
+        currency and by the month. It is made when nothing of the team's is being settled: of what has just been bought,
+        all that is left is taken off.
         """
         plan = self._catalogue.find(plan_code)
         if plan is None or not plan.prices or not plan.public:
@@ -84,15 +86,16 @@ class PaymentService:
         price = plan.price_in(currency or self._catalogue.currency, interval)
         if price is None:
             raise PriceNotFound(plan_code)
-        held = await self._subscriptions.get(tenant)
-        if (held.plan, held.plan_version) == plan.key:
-            raise AlreadyOnPlan(plan.code)
-        purchase = plan_purchase(plan, price, held, self._clock.now())
-
-        async def check(connection: Any) -> None:
-            await self._check_plan(connection, tenant, plan)
-
-        return await self.start(tenant, team, purchase, method, return_url, check)
+        await self._subscriptions.get(tenant)
+        async with self._database.transaction(tenant) as connection:
+            await repository.lock_slot(connection, tenant, "plan")
+            held = await subscriptions.lock(connection, tenant)
+            if (held.plan, held.plan_version) == plan.key:
+                raise AlreadyOnPlan(plan.code)
+            purchase = plan_purchase(plan, price, held, self._clock.now())
+            payment = self._draft(tenant, team, purchase, method, return_url)
+            standing = await self._insert(connection, payment)
+        return await self._opened(payment, standing)
 
     async def start(
         self,
@@ -101,24 +104,26 @@ class PaymentService:
         purchase: Purchase,
         method: PaymentMethod,
         return_url: str,
-        check: Callable[[Any], Awaitable[None]] | None = None,
     ) -> Payment:
-        """Whatever it is for. `check` runs in the transaction that opens the payment, and may refuse it by raising.
-
-        Raises PurposeNotSold, PaymentOpen, ProviderUnavailable.
-        """
+        """Whatever has a price of its own. Raises PurposeNotSold, PaymentOpen, ProviderUnavailable."""
         if purchase.purpose not in self._fulfilments:
             raise PurposeNotSold(purchase.purpose)
         payment = self._draft(tenant, team, purchase, method, return_url)
-        # Committed before the provider hears of it: whatever happens next, we know that we asked.
         async with self._database.transaction(tenant) as connection:
-            new = await repository.insert(connection, payment)
-            # Looked at after the insert, which waits for a payment that is just being completed.
-            if check is not None:
-                await check(connection)
-            open_one = None if new else await repository.find_open(connection, payment)
-        if not new:
-            raise await self._already_open(open_one)
+            standing = await self._insert(connection, payment)
+        return await self._opened(payment, standing)
+
+    async def _insert(self, connection: Any, payment: Payment) -> Payment | None:
+        """The one that stands in its place, or itself; None where that is just being settled."""
+        if await repository.insert(connection, payment):
+            return payment
+        return await repository.find_open(connection, payment)
+
+    async def _opened(self, payment: Payment, standing: Payment | None) -> Payment:
+        """Committed before the provider hears of it: whatever happens next, we know that we asked."""
+        if standing is not payment:
+            raise await self._already_open(standing)
+        faults.reach("billing.opened")
         return await self.open(payment)
 
     async def open(self, payment: Payment) -> Payment:
@@ -182,11 +187,6 @@ class PaymentService:
         async with self._database.transaction(payment.tenant_id) as connection:
             await self._settlement.close(connection, payment.id, status, source)
         self._wake()
-
-    async def _check_plan(self, connection: Any, tenant: UUID, plan: Plan) -> None:
-        found = await subscriptions.find(connection, tenant)
-        if found is not None and (found.plan, found.plan_version) == plan.key:
-            raise AlreadyOnPlan(plan.code)
 
     async def _already_open(self, payment: Payment | None) -> PaymentOpen | ProviderUnavailable:
         """Where the first answer was lost, the provider is asked again for the address to pay at."""

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 SETTLED = Counter("stowage_billing_payments_total", "Payments by what became of them", ["status", "method"])
 
 TOO_LATE = "paid after it was given up"
+NO_MORE = "what it was for was no more"
 
 _EVENTS: dict[Status, type[PaymentEvent]] = {
     "completed": PaymentCompleted,
@@ -78,16 +79,18 @@ class Settlement:
         now = self._clock.now()
         external = claim.external_id if claim else None
         transaction = claim.transaction_id if claim else None
+        if status == "completed":
+            await repository.lock_slot(connection, payment.tenant_id, payment.purpose)
         await repository.move(
             connection, payment, status, source, now, external_id=external, transaction_id=transaction
         )
         SETTLED.labels(status, payment.method).inc()
-        fulfilled = False
         if status == "completed" and await self._is_too_late(connection, payment):
-            await self._give_credit(connection, payment)
+            await self._give_credit(connection, payment, TOO_LATE)
             return
-        if status == "completed":
-            fulfilled = await self._fulfilments[payment.purpose].fulfil(connection, payment)
+        if status == "completed" and not await self._fulfilments[payment.purpose].fulfil(connection, payment):
+            await self._give_credit(connection, payment, NO_MORE)
+            return
         event = _EVENTS.get(status)
         if event is None:
             return
@@ -103,7 +106,7 @@ class Settlement:
             subject=payment.subject,
         )
         await outbox.append(connection, [told], at=now)
-        if fulfilled and self._bills is not None:
+        if status == "completed" and self._bills is not None:
             # Last: the numbers of invoices are given one transaction after the other.
             await self._bills.bill(connection, payment, now)
 
@@ -111,16 +114,18 @@ class Settlement:
         replaced = payment.status == "failed" and await repository.is_replaced(connection, payment)
         return effect_of(payment.status, replaced=replaced) == "credit"
 
-    async def _give_credit(self, connection: Any, payment: Payment) -> None:
+    async def _give_credit(self, connection: Any, payment: Payment, reason: str) -> None:
         """The money came, and nobody waits for what it was for: it stays the team's, and they are told."""
         now = self._clock.now()
-        refund = Refund.of(payment, new_id(), payment.amount, client_id="credit", reason=TOO_LATE, by="billing", at=now)
+        refund = Refund.of(payment, new_id(), payment.amount, client_id="credit", reason=reason, by="billing", at=now)
         given = await self._credit.as_credit(connection, payment)
-        if given:
+        if given is not None:
             await refund_rows.insert(connection, refund)
             await refund_rows.set_status(connection, refund.id, "completed", now, external_id="credit")
-        step = "refunded" if given else "refund_due"
-        await repository.note(connection, payment, "completed", step, TOO_LATE, now)
-        event = refund_rows.event_of(payment, refund, "credit" if given else "due", now)
+        step = "refund_due" if given is None else "refunded"
+        await repository.note(connection, payment, "completed", step, reason, now)
+        event = refund_rows.event_of(payment, refund, "due" if given is None else "credit", now)
         await outbox.append(connection, [event], at=now)
-        log.warning("payment %s was %s: %s", payment.id, TOO_LATE, step)
+        if given is not None and self._bills is not None:
+            await self._bills.bill_credits(connection, payment, given, now)
+        log.warning("payment %s: %s: %s", payment.id, reason, step)

@@ -1,4 +1,6 @@
-"""What a team chooses for its subscription. More is paid for first (`payments`); less comes at the period's end."""
+"""What a team chooses for its subscription. More is paid for first (`payments`); less comes at the period's end, or at
+once if it likes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from services.billing.plans.rules import kind_of
 from services.billing.subscriptions import repository
 from services.billing.subscriptions.purchase import due
 from services.billing.subscriptions.repository import Subscription
+from services.billing.subscriptions.rest import Rest
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
 from shared.db import Database
@@ -35,6 +38,7 @@ class ChangeService:
         database: Database,
         catalogue: Catalogue,
         subscriptions: SubscriptionService,
+        rest: Rest,
         clock: Clock,
         wake: Callable[[], object],
     ) -> None:
@@ -42,11 +46,12 @@ class ChangeService:
         self._database = database
         self._catalogue = catalogue
         self._subscriptions = subscriptions
+        self._rest = rest
         self._wake = wake
 
     async def choose(self, tenant: UUID, wanted: Wanted) -> Subscription:
         """Of two that choose at once, knowing the same version, one wins. Raises PlanNotFound, PriceNotFound,
-        PaymentRequired, SubscriptionChangedMeanwhile.
+        PaymentRequired, RestNotCreditable, SubscriptionChangedMeanwhile.
         """
         await self._subscriptions.get(tenant)
         async with self._database.transaction(tenant) as connection:
@@ -67,14 +72,26 @@ class ChangeService:
         if (plan.key, price.interval if price else None) == (held.key, found.interval):
             await repository.plan_next(connection, tenant, None, None)
             return
-        if price is not None and (found.period_end is None or kind_of(held, plan, found.paid, price) == "upgrade"):
+        at_once = found.period_end is None or wanted.at_once
+        if price is not None and (at_once or kind_of(held, plan, found.paid, price) == "upgrade"):
             money = due(price, found, self._clock.now())
             if money.amount:
                 raise PaymentRequired(plan.code, money.text, money.currency)
-        if found.period_end is None or (wanted.at_once and price is None):
-            await self._subscriptions.change(connection, tenant, plan, price)
+        if at_once:
+            await self._go_now(connection, tenant, found, plan, price)
         else:
             await repository.plan_next(connection, tenant, plan, price)
+
+    async def _go_now(
+        self, connection: Any, tenant: UUID, found: Subscription, plan: Plan, price: Price | None
+    ) -> None:
+        """A new period, which is paid with what is left of the one under way."""
+        now = self._clock.now()
+        left = found.left(now)
+        given = await self._rest.give(connection, tenant, left, price, found) if left else 0
+        await self._subscriptions.change(connection, tenant, plan, price)
+        if left is not None and left.amount:
+            await self._rest.bill(connection, tenant, left, given, plan, price, now)
 
     def _find(self, wanted: Wanted, found: Subscription) -> tuple[Plan, Price | None]:
         plan = self._catalogue.find(str(wanted.plan))

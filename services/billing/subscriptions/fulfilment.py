@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 from services.billing.catalogue.plan import Interval
-from services.billing.payments.fulfilment import Credit
 from services.billing.payments.repository import Payment
 from services.billing.plans import repository as plans
 from services.billing.subscriptions import repository
@@ -12,18 +11,17 @@ from services.billing.subscriptions.service import SubscriptionService
 
 
 class PlanFulfilment:
-    """Where what was taken off is no more, because the period ended or was changed meanwhile, the money is credit."""
+    """Where what was taken off is no more, because the period ended or was changed meanwhile, nothing is bought."""
 
-    def __init__(self, subscriptions: SubscriptionService, late: Credit) -> None:
+    def __init__(self, subscriptions: SubscriptionService) -> None:
         self._subscriptions = subscriptions
-        self._late = late
 
     async def fulfil(self, connection: Any, payment: Payment) -> bool:
         if payment.plan is None or payment.plan_version is None:
             raise ValueError("a payment for a plan names one")
         await self._subscriptions.provision(connection, payment.tenant_id)
         held = await repository.lock(connection, payment.tenant_id)
-        if not still_left(payment.metadata, held) and await self._late.as_credit(connection, payment):
+        if not still_left(payment.metadata, held):
             return False
         plan = await plans.get(connection, payment.plan, payment.plan_version)
         # Without an interval it is from when a plan had one price.

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from services.billing.catalogue.loader import Catalogue
 from services.billing.catalogue.plan import Plan, Price
 from services.billing.errors import NothingToInvoice, SellerUnknown
@@ -17,7 +19,7 @@ from services.billing.invoices.service import InvoiceService
 from services.billing.plans import repository as plans
 from services.billing.subscriptions import repository
 from services.billing.subscriptions.repository import Subscription
-from services.billing.subscriptions.rules import GRACE, boundary, reminders_due
+from services.billing.subscriptions.rules import GRACE, boundary, days_of, reminders_due
 from services.billing.subscriptions.service import SubscriptionService
 from shared import outbox
 from shared.clock import Clock
@@ -26,6 +28,10 @@ from shared.events import InvoiceDue
 from shared.money import Money
 
 log = logging.getLogger(__name__)
+
+UNPRICED = Counter(
+    "stowage_billing_subscriptions_unbilled_total", "Plans that ended because no invoice could be issued"
+)
 
 PAGE = 200  # teams looked at together
 
@@ -73,9 +79,21 @@ class Renewals:
         except (SellerUnknown, NothingToInvoice) as error:
             UNBILLED.inc()
             log.error("the next period of %s cannot be invoiced: %s", tenant, error)
+            steps += await self._end_unbilled(tenant)
         except Exception:
             log.exception("the subscription of %s could not go on", tenant)
         return steps
+
+    async def _end_unbilled(self, tenant: UUID) -> int:
+        """A plan that nobody can be charged for goes on as long as one that nobody pays, and no longer."""
+        async with self._database.transaction() as connection:
+            found = await repository.lock(connection, tenant)
+            if found.period_end is None or found.period_end + GRACE > self._clock.now():
+                return 0
+            await self._subscriptions.change(connection, tenant, self._catalogue.default)
+        UNPRICED.inc()
+        log.error("the subscription of %s has ended: for %s no invoice could be issued", tenant, GRACE)
+        return 1
 
     async def _step_alone(self, tenant: UUID) -> bool:
         async with self._database.transaction() as connection:
@@ -130,7 +148,8 @@ class Renewals:
         first: bool = False,
     ) -> None:
         now, (start, end) = self._clock.now(), period
-        item = Item(f"Stowage {plan.name}", 1, price.amount, start.date(), end.date())
+        days = days_of(start, end, await repository.zone_of(connection, tenant))
+        item = Item(f"Stowage {plan.name}", 1, price.amount, *days)
         until = now + GRACE
         invoice = await self._invoices.issue(
             connection, tenant, [item], price.currency, now, due_at=until, inclusive=True

@@ -107,6 +107,13 @@ async def lock(connection: Any, tenant: UUID) -> Subscription:
     return _read(await connection.fetchrow(_SELECT + " FOR UPDATE", tenant))
 
 
+async def hold(connection: Any, tenant: UUID) -> None:
+    """The row, where there is one, is the caller's until the commit: before any invoice of the team's, and before the
+    head of its events, as everybody takes them.
+    """
+    await connection.execute("SELECT 1 FROM subscription WHERE tenant_id = $1 FOR UPDATE", tenant)
+
+
 async def insert(connection: Any, tenant: UUID, plan: Plan, at: datetime) -> bool:
     """False when the team has one."""
     entitlements = plan.entitlements.model_dump(mode="json")
@@ -150,7 +157,7 @@ async def owe(connection: Any, tenant: UUID, invoice: UUID, grace_until: datetim
 
 
 async def set_paid(connection: Any, tenant: UUID, invoice: UUID) -> None:
-    """Where that invoice is what the team owes."""
+    """Where that invoice is what the team owes. Credited whole is as good as paid."""
     await connection.execute(_PAID, tenant, invoice)
 
 

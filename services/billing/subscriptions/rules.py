@@ -1,7 +1,7 @@
 """Periods, what is left of one, and how long one may stay unpaid. Pure."""
 
 import calendar
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from services.billing.catalogue.plan import Interval
 from services.billing.invoices.rules import shares
@@ -19,6 +19,12 @@ def boundary(anchor: datetime, number: int, interval: Interval, zone: tzinfo) ->
     year, month = divmod(months, 12)
     day = min(local.day, calendar.monthrange(year, month + 1)[1])
     return local.replace(year=year, month=month + 1, day=day, fold=0).astimezone(UTC)
+
+
+def days_of(start: datetime, end: datetime, zone: tzinfo) -> tuple[date, date]:
+    """First and last day in the team's zone: the day on which the next period begins is the next one's."""
+    first, last = start.astimezone(zone).date(), end.astimezone(zone).date() - timedelta(days=1)
+    return first, max(first, last)
 
 
 def unused(price: int, start: datetime, end: datetime, now: datetime) -> int:

@@ -41,6 +41,13 @@ class SubscriptionService:
         if await repository.insert(connection, tenant, plan, now):
             await outbox.append(connection, [_entitled(tenant, plan, 1)], at=now)
 
+    async def end(self, connection: Any, tenant: UUID) -> None:
+        """Nothing is charged for from now on, and nothing is open. What is without charge stays as it is."""
+        await repository.hold(connection, tenant)
+        found = await repository.find(connection, tenant)
+        if found is not None and found.price is not None:
+            await self.change(connection, tenant, self._catalogue.default)
+
     async def change(
         self, connection: Any, tenant: UUID, plan: Plan, price: Price | None = None, *, start: datetime | None = None
     ) -> None:
@@ -57,7 +64,7 @@ class SubscriptionService:
             period = (begin, boundary(begin, 1, price.interval, zone))
         version = await repository.change(connection, tenant, plan, now, price, period)
         if before.invoice_id is not None:
-            await invoices.change(connection, before.invoice_id, "void")  # of a period that is no more
+            await invoices.void_open(connection, before.invoice_id)  # of a period that is no more
         await outbox.append(connection, [_entitled(tenant, plan, version)], at=now)
         changed = SubscriptionChanged(
             tenant_id=tenant,

@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 
+from services.billing.credits.packs import PackFulfilment, purchase_of
 from services.billing.errors import CallbackNotStored
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.external import claim_of
-from services.billing.payments.fulfilment import Purchase
 from services.billing.payments.janitor import Janitor
 from services.billing.payments.processing import CallbackWorker
 from services.billing.payments.provider import Opened, Order, PaymentUnknown, ProviderSilent, Returning
@@ -29,11 +29,25 @@ from shared.money import Money
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.billing.world import KEY, settings, signed
 
-PRICE = Money(300, "EUR")
+PRICES = {"plan": Money(300, "EUR"), "credits": Money(499, "EUR")}
 PATIENCE = 30.0  # seconds for what was left waiting to come to its end
-# What a fulfilment leaves, in the database: what is rolled back must leave nothing.
-_EFFECTS = "CREATE TABLE effect (tenant_id uuid, payment_id uuid, kind text, amount bigint)"
+# An account must be what its grants hold and what its postings sum to.
+_GRANTS = "SELECT source, amount, remaining FROM credit_grant WHERE tenant_id = $1"
+_ACCOUNT = """
+    SELECT coalesce((SELECT available FROM credit_account WHERE tenant_id = $1), 0) AS available,
+        coalesce((SELECT sum(amount) FROM credit_posting WHERE tenant_id = $1 AND account = 'available'), 0) AS posted,
+        coalesce((SELECT sum(amount) FROM credit_posting WHERE tenant_id = $1), 0) AS total
+"""
+_INVOICES = "SELECT gross, status, payment_id FROM invoice WHERE tenant_id = $1"
 _LOST = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError, CallbackNotStored)
+
+# What must have come of it, by purpose, and whether it came too late: (source, credits, what is left of them).
+EFFECTS = {
+    ("plan", False): ("plan", 1, 1),
+    ("plan", True): ("refund", 61, 61),  # 3.00 of 4.99 for 100, rounded up
+    ("credits", False): ("purchase", 100, 100),
+    ("credits", True): ("purchase", 100, 100),
+}
 
 Step = tuple[str, int]
 
@@ -56,6 +70,7 @@ class Killed(BaseException):
 class Affair:
     """One payment, as its provider sees it. `events`: (id, body) of what was to be told, oldest first."""
 
+    money: Money = PRICES["plan"]
     tenant: UUID = field(default_factory=uuid4)
     external: str = field(default_factory=lambda: f"ext_{uuid4().hex}")
     payment: UUID | None = None
@@ -77,7 +92,7 @@ class Affair:
             "external_payment_id": self.external,
             "payment_id": str(self.payment),
             "status": status,
-            "amount": "3.00",
+            "amount": self.money.text,
             "currency": "EUR",
             "team": self.tenant.hex,
             **changes,
@@ -127,24 +142,9 @@ class Stage:
 
     async def close(self) -> None: ...
 
-    # What a payment is for, when it is one for credits; and where late money goes.
-
-    async def fulfil(self, connection: Any, payment: Any) -> bool:
-        await self._effect(connection, payment, "credits")
-        return True
-
-    def title(self, _payment: Any) -> str:
-        return "Credits"
-
-    async def as_credit(self, connection: Any, payment: Any) -> bool:
-        await self._effect(connection, payment, "credit")
-        return True
-
-    async def _effect(self, connection: Any, payment: Any, kind: str) -> None:
-        await connection.execute(
-            "INSERT INTO effect VALUES ($1, $2, $3, $4)", payment.tenant_id, payment.id, kind, payment.amount
-        )
-        affair = self.affairs[payment.team]
+    def strike(self, team: str) -> None:
+        """Dies, where it was told to."""
+        affair = self.affairs[team]
         if affair.kills:
             affair.kills -= 1
             raise Killed
@@ -152,7 +152,7 @@ class Stage:
     # The play.
 
     async def play(self, schedule: Schedule) -> None:
-        affair = Affair(early=list(schedule.early), answer_lost=schedule.answer_lost)
+        affair = Affair(PRICES[schedule.purpose], early=list(schedule.early), answer_lost=schedule.answer_lost)
         self.affairs[affair.tenant.hex] = affair
         await self._begin(affair, schedule.purpose)
         for step in schedule.steps:
@@ -171,7 +171,7 @@ class Stage:
                 if purpose == "plan":
                     await self.core.payments.initiate(affair.tenant, affair.tenant.hex, "pro", "mobile_money", "/app")
                 else:
-                    bought = Purchase("credits", "hundred", PRICE, {})
+                    bought = purchase_of(self.core.credit_catalogue, "small", "EUR")
                     await self.core.payments.start(affair.tenant, affair.tenant.hex, bought, "mobile_money", "/app")
             except DomainError:
                 pass  # unknown is not failed; or it is open or paid already
@@ -295,15 +295,24 @@ class Stage:
         plan = await self.superuser.fetchrow(
             "SELECT plan, version FROM subscription WHERE tenant_id = $1", affair.tenant
         )
-        effects = await self.superuser.fetch("SELECT kind, amount FROM effect WHERE tenant_id = $1", affair.tenant)
-        had = [(effect["kind"], effect["amount"]) for effect in effects]
+        had = [tuple(grant) for grant in await self.superuser.fetch(_GRANTS, affair.tenant)]
         if plan is not None and plan["plan"] == "pro":
             assert plan["version"] == 2
-            had.append(("plan", 300))
+            had.append(("plan", 1, 1))
         assert len(had) == (1 if affair.status == "completed" else 0), had
+        await self._judge_books(affair)
         await self._judge_events(affair, had, purpose)
 
-    async def _judge_events(self, affair: Affair, had: list[tuple[str, int]], purpose: str) -> None:
+    async def _judge_books(self, affair: Affair) -> None:
+        """Postings, account and grants agree, and money that came is on one invoice, to the cent."""
+        account = await self.superuser.fetchrow(_ACCOUNT, affair.tenant)
+        held = sum(grant["remaining"] for grant in await self.superuser.fetch(_GRANTS, affair.tenant))
+        assert (account["available"], account["posted"], account["total"]) == (held, held, 0), dict(account)
+        invoices = [tuple(row) for row in await self.superuser.fetch(_INVOICES, affair.tenant)]
+        paid = [(affair.money.amount, "paid", affair.payment)] if affair.status == "completed" else []
+        assert invoices == paid, invoices
+
+    async def _judge_events(self, affair: Affair, had: list[tuple[Any, ...]], purpose: str) -> None:
         steps = await self.superuser.fetch(
             "SELECT from_status, to_status FROM payment_transition WHERE tenant_id = $1 ORDER BY id", affair.tenant
         )
@@ -315,9 +324,9 @@ class Stage:
         assert told.count("payment.completed") + told.count("payment.refunded") == paid, told
         if had:
             late = before == ["cancelled"]
-            assert had == [("credit" if late else purpose, 300)], (before, had)
+            assert had == [EFFECTS[purpose, late]], (before, had)
             refunded = await self.superuser.fetchval("SELECT refunded FROM payment WHERE id = $1", affair.payment)
-            assert refunded == (300 if late else 0)
+            assert refunded == (affair.money.amount if late else 0)
 
 
 @asynccontextmanager
@@ -328,8 +337,6 @@ async def stage_on(dsn: ServiceDatabase) -> AsyncIterator[Stage]:
     async with core.database:
         await register_catalogue(core)
         superuser = await asyncpg.create_pool(dsn.superuser, min_size=1, max_size=4)
-        await superuser.execute(_EFFECTS)
-        await superuser.execute("GRANT ALL ON effect TO public")
         stage = Stage(core, *_parts(core), superuser)
         _wire(stage)
         yield stage
@@ -347,21 +354,33 @@ def _parts(core: Core) -> tuple[CallbackIntake, CallbackWorker, Janitor]:
 
 
 def _wire(stage: Stage) -> None:
-    """The provider of these plays for the real one; a fulfilment of credits, as another branch registers it."""
+    """The provider of these plays for the real one, and what is bought can die on the way: when it has all been done,
+    and nothing of it is committed.
+    """
     core = stage.core
     core.providers._by_name["external"] = stage
     fulfilments = core.settlement._fulfilments
     assert isinstance(fulfilments, dict)
-    fulfilments["credits"] = stage
+    late = core.settlement._credit
 
     class Plan(PlanFulfilment):
         async def fulfil(self, connection: Any, payment: Any) -> bool:
             fulfilled = await super().fulfil(connection, payment)
-            affair = stage.affairs[payment.team]
-            if affair.kills:
-                affair.kills -= 1
-                raise Killed
+            stage.strike(payment.team)
             return fulfilled
 
-    fulfilments["plan"] = Plan(core.subscriptions, stage)
-    core.settlement._credit = stage
+    class Pack(PackFulfilment):
+        async def fulfil(self, connection: Any, payment: Any) -> bool:
+            fulfilled = await super().fulfil(connection, payment)
+            stage.strike(payment.team)
+            return fulfilled
+
+    class Late:
+        async def as_credit(self, connection: Any, payment: Any) -> int | None:
+            given = await late.as_credit(connection, payment)
+            stage.strike(payment.team)
+            return given
+
+    fulfilments["plan"] = Plan(core.subscriptions)
+    fulfilments["credits"] = Pack(core.clock)
+    core.settlement._credit = Late()

@@ -107,6 +107,10 @@ async def test_the_database_is_down_and_comes_back() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+ACKNOWLEDGED = 0.1  # seconds
+
+
+@pytest.mark.alone
 async def test_acknowledged_at_once_however_slow_the_rest_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A settlement that holds its payment for seconds does not hold up the next callback about it."""
     team = Team()
@@ -124,12 +128,11 @@ async def test_acknowledged_at_once_however_slow_the_rest_is(world: World, monke
     await world.callback(told(payment, "processing"))
     await holding.wait()
     taken = []
-    for n in range(12):
+    for n in range(300):
         begun = time.perf_counter()
-        assert (await world.callback(told(payment), event=f"evt_{n % 6}"))[0] in {200, 202}
+        assert (await world.callback(told(payment), event=f"evt_{n % 150}"))[0] in {200, 202}
         taken.append(time.perf_counter() - begun)
-    assert sorted(taken)[6] < 0.1, taken
-    assert sum(taken) < 1.5, "none of them waited for the settlement"
+    assert sorted(taken)[int(len(taken) * 0.99)] < ACKNOWLEDGED, sorted(taken)[-10:]
 
 
 class Failing:

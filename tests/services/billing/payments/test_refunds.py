@@ -3,7 +3,7 @@
 import asyncio
 import json
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -131,6 +131,36 @@ async def test_unknown_is_not_failed(world: World, monkeypatch: pytest.MonkeyPat
     assert [row["status"] for row in rows] == ["completed"]
     assert (await refund(world, payment, amount="1.01"))[1]["code"] == "refund_too_large"
     assert (await refund(world, payment, amount="1.00"))[0] == 201
+
+
+async def test_one_that_always_fails_keeps_no_other_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = world.core.providers.get("external")
+    honest, seen = provider.refund, list[str]()
+
+    async def silent(_returning: Any) -> str:
+        raise ProviderSilent("the line went dead")
+
+    monkeypatch.setattr(provider, "refund", silent)
+    teams = [Team(slug=slug) for slug in ("ada", "bob", "eve")]
+    for team in teams:
+        payment = await paid(world, team)
+        with pytest.raises(Exception, match="does not answer"):
+            await world.core.refunds.refund(payment["payment_id"], None, "c1", "asked for", "admin")
+
+    async def broken_for_the_first(returning: Any) -> str:
+        seen.append(str(returning.payment_id))
+        if returning.payment_id == UUID(first):
+            raise KeyError("nobody thought of that")
+        return await honest(returning)
+
+    rows = await query(world.dsn.superuser, "UPDATE payment_refund SET next_try_at = now() RETURNING payment_id")
+    first = str(rows[0]["payment_id"])
+    monkeypatch.setattr(provider, "refund", broken_for_the_first)
+    await world.core.refunds.run()
+    rows = await query(world.dsn.worker, "SELECT payment_id, status, next_try_at > now() AS later FROM payment_refund")
+    assert {str(row["payment_id"]): row["status"] for row in rows if row["status"] == "pending"} == {first: "pending"}
+    assert [row["later"] for row in rows if row["status"] == "pending"] == [True]
+    assert len(seen) == 3
 
 
 async def late(world: World, team: Team) -> dict[str, Any]:

@@ -44,16 +44,21 @@ class Usage:
 
 
 @asynccontextmanager
-async def opened(dsn: ServiceDatabase, **changes: Any) -> AsyncIterator[tuple[World, Usage]]:
-    usage = Usage()
+async def stands_for(usage: Usage) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/internal/usage/{tenant}/limits", usage.limits)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with running(dsn, usage_url=f"http://127.0.0.1:{runner.addresses[0][1]}", **changes) as world:
-        yield world, usage
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+
+
+@asynccontextmanager
+async def opened(dsn: ServiceDatabase, **changes: Any) -> AsyncIterator[tuple[World, Usage]]:
+    usage = Usage()
+    async with stands_for(usage) as url, running(dsn, usage_url=url, **changes) as world:
+        yield world, usage
 
 
 async def subscribe(world: World, team: Team, plan: str) -> None:
