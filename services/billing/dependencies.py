@@ -16,6 +16,7 @@ from services.billing.details.service import DetailsService
 from services.billing.errors import NotTheManager
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.service import InvoiceService
+from services.billing.metrics.service import MetricsService
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.given_up import GivenUp
 from services.billing.payments.history import PaymentHistory
@@ -46,6 +47,7 @@ class BillingServices:
     given_up: GivenUp
     history: PaymentHistory
     refunds: RefundService
+    metrics: MetricsService
 
 
 async def _services(request: Request) -> BillingServices:

@@ -17,6 +17,8 @@ from services.billing.details.service import DetailsService
 from services.billing.invoices import routes as invoices
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.printing import Printer
+from services.billing.metrics import routes as metrics
+from services.billing.metrics.service import MetricsService
 from services.billing.payments import routes as payments
 from services.billing.payments.admin import router as payments_admin
 from services.billing.payments.callbacks import CallbackIntake
@@ -59,6 +61,7 @@ def create(settings: Settings) -> FastAPI:
         routers=[
             payments.router,
             payments_admin,
+            metrics.router,
             plans.router,
             user_routes.router,
             subscriptions.router,
@@ -87,6 +90,7 @@ def create(settings: Settings) -> FastAPI:
         given_up=GivenUp(core.database, core.clock, wake),
         history=PaymentHistory(core.database),
         refunds=core.refunds,
+        metrics=MetricsService(core.database, core.clock),
         plans=PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock),
         invoices=core.invoices,
         archive=InvoiceArchive(core.database, core.invoices, Printer(settings.invoice_fonts), core.clock),
