@@ -48,7 +48,6 @@ OWN = {
     "/api/credits/ad-views",
     "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
     "/api/admin/credits/grants",  # administrators of the platform only
-    "/api/admin/billing/metrics",
     "/api/storage/quota",
     "/api/storage/quota/check",
     "/api/storage/recalculate",

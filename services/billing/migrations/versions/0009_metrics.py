@@ -1,7 +1,7 @@
 """Which terms each team had when, and what business metrics are counted from.
 
-The views show whoever asks what row security lets them see, and the app's role may not ask. Figures over all teams leave
-by functions that give sums and nothing of a team.
+The views show whoever asks what row security lets them see, and the app's role may not ask. Figures over all teams
+leave by functions that give sums and nothing of a team.
 """
 
 from alembic import op
