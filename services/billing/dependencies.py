@@ -25,6 +25,7 @@ from services.billing.payments.service import PaymentService
 from services.billing.plans.service import PlanService
 from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.service import SubscriptionService
+from services.billing.subscriptions.trials import TrialService
 from shared.http import CurrentTenant
 
 
@@ -33,6 +34,7 @@ class BillingServices:
     catalogue: Catalogue
     subscriptions: SubscriptionService
     changes: ChangeService
+    trials: TrialService
     payments: PaymentService
     callbacks: CallbackIntake
     plans: PlanService

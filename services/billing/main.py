@@ -30,6 +30,8 @@ from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
+from services.billing.subscriptions import trial_routes
+from services.billing.subscriptions.trials import TrialService
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
@@ -65,6 +67,7 @@ def create(settings: Settings) -> FastAPI:
             plans.router,
             user_routes.router,
             subscriptions.router,
+            trial_routes.router,
             invoices.router,
             invoices.admin,
             details.router,
@@ -85,6 +88,7 @@ def create(settings: Settings) -> FastAPI:
         catalogue=core.catalogue,
         subscriptions=core.subscriptions,
         changes=core.changes,
+        trials=TrialService(core.database, core.catalogue, core.subscriptions, core.clock, core.wake.set),
         payments=core.payments,
         callbacks=intake,
         given_up=GivenUp(core.database, core.clock, wake),

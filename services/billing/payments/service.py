@@ -85,7 +85,7 @@ class PaymentService:
         if price is None:
             raise PriceNotFound(plan_code)
         held = await self._subscriptions.get(tenant)
-        if (held.plan, held.plan_version) == plan.key:
+        if (held.plan, held.plan_version) == plan.key and held.status != "trialing":
             raise AlreadyOnPlan(plan.code)
         purchase = plan_purchase(plan, price, held, self._clock.now())
 
@@ -185,7 +185,7 @@ class PaymentService:
 
     async def _check_plan(self, connection: Any, tenant: UUID, plan: Plan) -> None:
         found = await subscriptions.find(connection, tenant)
-        if found is not None and (found.plan, found.plan_version) == plan.key:
+        if found is not None and (found.plan, found.plan_version) == plan.key and found.status != "trialing":
             raise AlreadyOnPlan(plan.code)
 
     async def _already_open(self, payment: Payment | None) -> PaymentOpen | ProviderUnavailable:
