@@ -11,7 +11,7 @@ from benchmarks import servers
 from benchmarks.report import Row, machine, save, show
 
 NAMES = (
-    *("relay", "consumer", "quota", "upload", "latency", "startup"),
+    *("relay", "consumer", "quota", "terms", "upload", "latency", "startup"),
     *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "growth"),
     *("credits", "callbacks", "invoices"),
 )

@@ -1,9 +1,6 @@
 """Callbacks taken in: checked, recorded and acknowledged, beside a bare handler that inserts the raw body."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,13 +16,13 @@ from services.billing.main import create
 from services.billing.settings import Settings
 from shared.security import Principal, sign
 from tests.fixtures.postgres import PostgresServer, free_port
+from tests.services.billing.door import SECRET
+from tests.services.billing.world import KEY, settings, signed
 
 CLIENTS = 32
 SECONDS = 4.0
 ROUNDS = 3
 POOL = 16
-_SECRET = "0123456789abcdef" * 2
-_KEY = b"the signing key of this benchmark"
 
 Build = Callable[[], bytes]
 
@@ -36,8 +33,8 @@ async def run(pg: PostgresServer) -> list[Row]:
     ours, bare = [], []
     async with _served(create(_settings(dsn))) as address, _served(_bare(bare_dsn)) as plain:
         for _ in range(ROUNDS):
-            bare.append(await _rate(plain, _request(signed=False)))
-            ours.append(await _rate(address, _request(signed=True)))
+            bare.append(await _rate(plain, _request("/callback")))
+            ours.append(await _rate(address, _request("/api/payments/callback")))
     ratio = max(ours) / max(bare)
     return [
         Row(
@@ -73,23 +70,11 @@ def _bare(dsn: str) -> FastAPI:
 
 
 def _settings(dsn: str) -> Settings:
-    return Settings(
-        mode="local",
-        database_url=dsn,
-        database_pool=POOL,
-        kafka_bootstrap="",
-        internal_secret=_SECRET,
-        base_url="http://127.0.0.1",
-        payment_backend_url="http://127.0.0.1:1",
-        payment_api_key="k" * 16,
-        payment_signing_secrets="whsec_" + base64.b64encode(_KEY).decode(),
-        trace_ratio=0,
-    )
+    return settings(dsn, "http://127.0.0.1:1", "http://127.0.0.1", database_pool=POOL, trace_ratio=0)
 
 
-def _request(*, signed: bool) -> Build:
-    token = sign(Principal(), secret=_SECRET, audience="billing", issuer="gateway", lifetime=600) if signed else ""
-    path = "/api/payments/callback" if signed else "/callback"
+def _request(path: str) -> Build:
+    token = sign(Principal(), secret=SECRET, audience="billing", issuer="gateway", lifetime=600)
 
     def build() -> bytes:
         data = {
@@ -102,11 +87,10 @@ def _request(*, signed: bool) -> Build:
         }
         body = orjson.dumps({"type": "payment.completed", "data": data})
         event, stamp = f"evt_{uuid4().hex}", str(int(time.time()))
-        mac = base64.b64encode(hmac.digest(_KEY, f"{event}.{stamp}.".encode() + body, hashlib.sha256)).decode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n"
             f"stowage-internal: {token}\r\nwebhook-id: {event}\r\nwebhook-timestamp: {stamp}\r\n"
-            f"webhook-signature: v1,{mac}\r\n\r\n"
+            f"webhook-signature: {signed(KEY, event, stamp, body)}\r\n\r\n"
         )
         return head.encode() + body
 

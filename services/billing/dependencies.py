@@ -16,6 +16,7 @@ from services.billing.details.service import DetailsService
 from services.billing.errors import NotTheManager
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.service import InvoiceService
+from services.billing.metrics.service import MetricsService
 from services.billing.payments.callbacks import CallbackIntake
 from services.billing.payments.given_up import GivenUp
 from services.billing.payments.history import PaymentHistory
@@ -25,6 +26,7 @@ from services.billing.plans.service import PlanService
 from services.billing.subscriptions.above import AboveService
 from services.billing.subscriptions.changes import ChangeService
 from services.billing.subscriptions.service import SubscriptionService
+from services.billing.subscriptions.trials import TrialService
 from shared.http import CurrentTenant
 
 
@@ -34,6 +36,7 @@ class BillingServices:
     subscriptions: SubscriptionService
     changes: ChangeService
     above: AboveService
+    trials: TrialService
     payments: PaymentService
     callbacks: CallbackIntake
     plans: PlanService
@@ -48,6 +51,7 @@ class BillingServices:
     given_up: GivenUp
     history: PaymentHistory
     refunds: RefundService
+    metrics: MetricsService
 
 
 async def _services(request: Request) -> BillingServices:

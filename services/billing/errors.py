@@ -190,3 +190,20 @@ class NothingToPay(DomainError):
 class SubscriptionChangedMeanwhile(DomainError):
     def __init__(self, version: int) -> None:
         super().__init__("subscription_changed", 409, "Somebody else changed it meanwhile.", version=version)
+
+
+class TrialNotOffered(DomainError):
+    def __init__(self, code: str) -> None:
+        super().__init__("trial_not_offered", 422, f"Plan {code!r} cannot be tried.")
+
+
+class TrialUsed(DomainError):
+    def __init__(self, code: str) -> None:
+        super().__init__("trial_used", 409, f"The team has tried {code} already.")
+
+
+class TrialNotNow(DomainError):
+    """What was paid for, or is being tried, would be lost."""
+
+    def __init__(self, plan: str) -> None:
+        super().__init__("trial_not_now", 409, f"A trial begins on the default plan, and the team is on {plan}.")

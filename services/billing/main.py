@@ -17,6 +17,8 @@ from services.billing.details.service import DetailsService
 from services.billing.invoices import routes as invoices
 from services.billing.invoices.archive import InvoiceArchive
 from services.billing.invoices.printing import Printer
+from services.billing.metrics import routes as metrics
+from services.billing.metrics.service import MetricsService
 from services.billing.payments import routes as payments
 from services.billing.payments.admin import router as payments_admin
 from services.billing.payments.callbacks import CallbackIntake
@@ -28,7 +30,9 @@ from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
 from services.billing.subscriptions import routes as subscriptions
+from services.billing.subscriptions import trial_routes
 from services.billing.subscriptions.above import AboveService
+from services.billing.subscriptions.trials import TrialService
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
 from shared.dead_letters.routes import dead_letter_router
 from shared.http import ServiceClient, create_app, serve
@@ -60,9 +64,11 @@ def create(settings: Settings) -> FastAPI:
         routers=[
             payments.router,
             payments_admin,
+            metrics.router,
             plans.router,
             user_routes.router,
             subscriptions.router,
+            trial_routes.router,
             invoices.router,
             invoices.admin,
             details.router,
@@ -84,11 +90,13 @@ def create(settings: Settings) -> FastAPI:
         subscriptions=core.subscriptions,
         changes=core.changes,
         above=AboveService(core.database, core.catalogue, usage),
+        trials=TrialService(core.database, core.catalogue, core.subscriptions, core.clock, core.wake.set),
         payments=core.payments,
         callbacks=intake,
         given_up=GivenUp(core.database, core.clock, wake),
         history=PaymentHistory(core.database),
         refunds=core.refunds,
+        metrics=MetricsService(core.database, core.clock),
         plans=PlanService(core.database, core.catalogue, core.subscriptions, usage, core.clock),
         invoices=core.invoices,
         archive=InvoiceArchive(core.database, core.invoices, Printer(settings.invoice_fonts), core.clock),

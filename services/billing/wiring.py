@@ -10,7 +10,7 @@ from services.billing.ads.service import AdService
 from services.billing.ads.verification import Verifier
 from services.billing.catalogue.loader import Catalogue, CatalogueError, find_family, load
 from services.billing.credits import packs
-from services.billing.credits.catalogue import CreditCatalogue, load_credits
+from services.billing.credits.catalogue import CreditCatalogue, find_credits, load_credits
 from services.billing.credits.packs import LateMoney, PackFulfilment
 from services.billing.credits.service import CreditService
 from services.billing.invoices import tax
@@ -63,12 +63,13 @@ class Core:
 
 def build_core(settings: Settings, application_name: str) -> Core:
     """Raises CatalogueError, TaxRulesError."""
-    catalogue, clock = load(find_family(settings.plan_catalogue), settings.currency), SystemClock()
+    family, currency, clock = find_family(settings.plan_catalogue), settings.currency, SystemClock()
+    catalogue, credit_catalogue = load(family, currency), load_credits(find_credits(family), currency)
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name=application_name)
     providers = build_providers(settings)
     wake = Wake(database)
     subscriptions = SubscriptionService(database, catalogue, clock, wake.set)
-    credit_catalogue, keys, packs_bought = load_credits(), settings.ad_verification_keys, PackFulfilment(clock)
+    keys, packs_bought = settings.ad_verification_keys, PackFulfilment(clock)
     due = timedelta(days=settings.invoice_due_days)
     invoices = InvoiceService(database, tax.load(), settings.invoice_seller, settings.invoice_number, due, clock)
     late = LateMoney(credit_catalogue, packs_bought, clock)

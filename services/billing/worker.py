@@ -9,6 +9,8 @@ import asyncpg
 
 from services.billing.credits.handlers import ZoneHandler
 from services.billing.details.handlers import keep_cards
+from services.billing.metrics.gauges import MetricGauges
+from services.billing.metrics.service import MetricsService
 from services.billing.payments import inbox
 from services.billing.payments.janitor import Janitor
 from services.billing.payments.processing import CallbackWorker
@@ -66,6 +68,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     )
     replayer = Replayer(core.database, "billing", replay, on_committed=lambda _records: core.wake.set())
 
+    gauges = MetricGauges(MetricsService(core.database, core.clock))
+
     async def forget() -> None:
         await sweep(core.database)
         async with core.database.transaction() as connection:
@@ -83,6 +87,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                     Job("forget", 3600, forget),
                     Job("credits", 10, core.credits.sweep_due),
                     Job("renewals", 60, core.renewals.run),
+                    Job("metrics", 300, gauges.measure),
                 ],
                 checks={"database": core.database.ping, "consumer": consumer.check},
             )

@@ -1,5 +1,6 @@
 """The HTTP process: `python -m services.upload.main`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
@@ -102,8 +103,11 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with database, billing, gateway or nullcontext():
+            hearing = asyncio.create_task(entitlements.news.run())
             await locations.open()
             yield
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
             await signed.close()
             await offered.uploads.close()
             await locations.close()

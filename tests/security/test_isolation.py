@@ -45,6 +45,7 @@ OWN = {
     "/api/user/upgrade-plan",
     "/api/subscription/cancel",
     "/api/subscription/resume",
+    "/api/subscription/trial",
     "/api/credits/ad-views",
     "/api/credits/ad-views/verify",  # signed by the ad network, not by a person
     "/api/admin/credits/grants",  # administrators of the platform only

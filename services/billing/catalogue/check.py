@@ -8,6 +8,7 @@ from services.billing.catalogue.loader import FOLDER, CatalogueError, families, 
 from services.billing.catalogue.plan import Plan
 from services.billing.catalogue.problems import Problem
 from services.billing.catalogue.reader import Sheet
+from services.billing.credits.catalogue import find_credits, load_credits
 from shared.sizes import format_bytes
 
 HEAD = ("plan", "version", "sold", "prices", "storage", "traffic a month", "members", "projects", "images a month")
@@ -29,7 +30,7 @@ def _folder(family: str) -> Path:
 
 def _check(folder: Path, currency: str) -> int:
     sheets, problems = inspect(folder, currency)
-    problems += _known_otherwise(folder, sheets)
+    problems += [*_known_otherwise(folder, sheets), *_of_credits(folder, currency)]
     if problems:
         print(f"{folder}: {len(problems)} wrong", file=sys.stderr)  # noqa: T201
     for problem in problems:
@@ -50,6 +51,14 @@ def _known_otherwise(folder: Path, sheets: Sequence[Sheet]) -> Iterator[Problem]
             if other is not None and other.digest != sheet.plan.digest:
                 text = f"version: {sheet.plan.version} is another plan in the family {name}; take a higher one"
                 yield sheet.problem("version", text)
+
+
+def _of_credits(folder: Path, currency: str) -> Sequence[Problem]:
+    try:
+        load_credits(find_credits(folder), currency)
+    except CatalogueError as error:
+        return error.problems
+    return []
 
 
 def table(plans: Sequence[Plan]) -> str:

@@ -86,6 +86,7 @@ class Plan(BaseModel):
     default: Annotated[bool, Field(strict=True)] = False
     public: Annotated[bool, Field(strict=True)] = True
     prices: tuple[Price, ...] = ()  # in each currency at most one a month and one a year
+    trial_days: Annotated[int, Field(ge=0, le=365, strict=True)] = 0  # it may be tried so long before it is paid for
     entitlements: Rights
 
     @field_validator("prices")
@@ -97,6 +98,13 @@ class Plan(BaseModel):
                 raise ValueError(f"there are two prices in {price.currency} a {price.interval}")
             seen.add((price.currency, price.interval))
         return prices
+
+    @field_validator("trial_days")
+    @classmethod
+    def _is_of_something_sold(cls, days: int, info: ValidationInfo) -> int:
+        if days and not info.data.get("prices", True):
+            raise ValueError("a plan without prices is free, and needs no trial")
+        return days
 
     @property
     def key(self) -> tuple[str, int]:
@@ -120,7 +128,8 @@ class Plan(BaseModel):
     @property
     def digest(self) -> str:
         """Of everything it sells: the same version must always say the same, also to a newer Stowage."""
-        said = self.model_dump(mode="json", exclude={"public", "prices"})  # which may be withdrawn
+        said = self.model_dump(mode="json", exclude={"public", "prices", "trial_days"})  # `public` may be withdrawn
+        said |= {"trial_days": self.trial_days} if self.trial_days else {}  # plans were sold before there were trials
         prices = sorted((price.said for price in self.prices), key=lambda one: (one["currency"], one["interval"]))
         # As it was written when a plan had one price; those that were sold then are in databases.
         said |= {"prices": prices} if len(prices) > 1 else {"price": prices[0] if prices else None}

@@ -37,11 +37,11 @@ class Sheet:
 
 
 def read(path: Path) -> Sheet | list[Problem]:
-    parsed = _parse(path)
+    parsed = parse(path)
     if isinstance(parsed, Problem):
         return [parsed]
     root, raw = parsed
-    problems = [at(path.name, mark, f"{name}: stands there twice") for mark, name in _doubles(root, set())]
+    problems = doubles(path.name, root)
     try:
         plan = Plan.model_validate(raw)
     except ValidationError as error:
@@ -50,7 +50,11 @@ def read(path: Path) -> Sheet | list[Problem]:
     return problems or Sheet(path.name, plan, root)
 
 
-def _parse(path: Path) -> tuple[yaml.Node, Any] | Problem:
+def doubles(file: str, root: yaml.Node) -> list[Problem]:
+    return [at(file, mark, f"{name}: stands there twice") for mark, name in _doubles(root, set())]
+
+
+def parse(path: Path) -> tuple[yaml.Node, Any] | Problem:
     """The values, and the nodes that know where they stand."""
     text = ""
     try:

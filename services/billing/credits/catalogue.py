@@ -1,8 +1,8 @@
-"""What credits cost and what they buy: `catalogue/credits.yaml`, read and checked."""
+"""What credits cost and what they buy: the `credits.yaml` beside the plans, or `catalogue/credits.yaml`; checked."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -10,7 +10,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.billing.catalogue.loader import FOLDER, CatalogueError
-from services.billing.catalogue.problems import Problem
+from services.billing.catalogue.problems import Problem, at, place
+from services.billing.catalogue.reader import doubles, parse
 from shared.money import Money
 
 FILE = FOLDER / "credits.yaml"
@@ -95,37 +96,43 @@ class CreditCatalogue(_Part):
         return next((pack for pack in self.packs if pack.code == code), None)
 
 
-def load_credits(path: Path = FILE) -> CreditCatalogue:
-    """Raises CatalogueError: file, line, where, what."""
-    text = path.read_text()
+def find_credits(folder: Path) -> Path:
+    """A family's own, or what is shipped for all that have none."""
+    own = folder / FILE.name
+    return own if own.exists() else FILE
+
+
+def load_credits(path: Path = FILE, currency: str | None = None) -> CreditCatalogue:
+    """`currency`: every pack has a price in it. Raises CatalogueError with everything that is wrong."""
+    parsed = parse(path)
+    if isinstance(parsed, Problem):
+        raise CatalogueError([parsed])
+    root, raw = parsed
+    problems = doubles(path.name, root)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
-        raise CatalogueError([Problem(path.name, f"not YAML: {getattr(error, 'problem', error)}", line)]) from error
-    try:
-        return CreditCatalogue.model_validate(raw)
+        found = CreditCatalogue.model_validate(raw)
     except ValidationError as error:
-        raise CatalogueError([_explain(path.name, root, found) for found in error.errors()]) from error
+        problems += [_explain(path.name, root, told) for told in error.errors()]
+        raise CatalogueError(problems) from error
+    problems += _unsold(path, root, found, currency)
+    if problems:
+        raise CatalogueError(problems)
+    return found
 
 
-def _explain(file: str, root: Any, error: Any) -> Problem:
-    place = ".".join(str(part) for part in error["loc"]) or "credits"
-    return Problem(file, f"{place}: {error['msg']}", _line_of(root, error["loc"]))
+def _unsold(path: Path, root: yaml.Node, found: CreditCatalogue, currency: str | None) -> Iterator[Problem]:
+    """Whoever names no currency could not buy it."""
+    advice = f"; put a {FILE.name} of your own beside the plans" if path == FILE else ""
+    for number, pack in enumerate(found.packs):
+        if currency is not None and currency not in pack.prices:
+            loc = ("packs", number, "prices")
+            yield at(path.name, place(root, loc), f"{_said(loc)}: there is none in {currency} (CURRENCY){advice}")
 
 
-def _line_of(node: Any, loc: Sequence[str | int]) -> int:
-    """Where it stands, or what should hold it."""
-    line = node.start_mark.line if node is not None else 0
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-    return int(line) + 1
+def _explain(file: str, root: yaml.Node, error: Any) -> Problem:
+    loc, said = error["loc"], str(error["msg"]).removeprefix("Value error, ")
+    return at(file, place(root, loc, key=error["type"] == "extra_forbidden"), f"{_said(loc)}: {said}")
+
+
+def _said(loc: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in loc) or "credits"

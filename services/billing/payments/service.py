@@ -90,7 +90,7 @@ class PaymentService:
         async with self._database.transaction(tenant) as connection:
             await repository.lock_slot(connection, tenant, "plan")
             held = await subscriptions.lock(connection, tenant)
-            if (held.plan, held.plan_version) == plan.key:
+            if (held.plan, held.plan_version) == plan.key and held.status != "trialing":
                 raise AlreadyOnPlan(plan.code)
             purchase = plan_purchase(plan, price, held, self._clock.now())
             payment = self._draft(tenant, team, purchase, method, return_url)

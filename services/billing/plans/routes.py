@@ -63,7 +63,8 @@ class PlanChangeOut(BaseModel):
 
 class PlanOut(BaseModel):
     """`price` is decimal text of `currency` a `interval`: as asked for, or the nearest of `prices`; all three are null
-    for a free plan. `change` is null when no team asks.
+    for a free plan. It may be tried for `trial_days`, 0 where it may not; `may_try` says whether the team still may.
+    That and `change` are null when no team asks.
     """
 
     code: str
@@ -74,6 +75,8 @@ class PlanOut(BaseModel):
     interval: Interval | None
     prices: list[PriceOut]
     entitlements: Entitlements
+    trial_days: int
+    may_try: bool | None
     current: bool
     change: PlanChangeOut | None
 
@@ -89,6 +92,8 @@ class PlanOut(BaseModel):
             interval=price.interval if price else None,
             prices=[PriceOut.of(one) for one in plan.prices],
             entitlements=plan.entitlements,
+            trial_days=plan.trial_days,
+            may_try=offer.may_try,
             current=offer.current,
             change=PlanChangeOut.of(offer.change) if offer.change else None,
         )

@@ -1,5 +1,6 @@
 """What a change of plan would be. Pure."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Literal
 
@@ -12,9 +13,10 @@ Kind = Literal["upgrade", "downgrade", "same", "none"]
 def kind_of(held: Plan, wanted: Plan, paid: Price | None, asked: Price | None) -> Kind:
     """`paid` and `asked`: the prices of both, as near to each other as there are; None is free.
 
-    What costs more is an upgrade; at the same price, or where prices cannot be compared, what takes nothing away.
+    What costs more is an upgrade; at the same price, or where prices cannot be compared, what takes nothing away. The
+    plan that is held is one where nothing is paid for it: it is tried, or was given.
     """
-    if held.key == wanted.key:
+    if held.key == wanted.key and (paid is not None or asked is None):
         return "same"
     if asked is None and not wanted.default:
         return "none"  # neither sold nor what a team falls back to
@@ -23,6 +25,11 @@ def kind_of(held: Plan, wanted: Plan, paid: Price | None, asked: Price | None) -
     if comparable and before != after:
         return "upgrade" if after > before else "downgrade"
     return "upgrade" if covers(wanted.entitlements, held.entitlements) else "downgrade"
+
+
+def may_try(plan: Plan, held: Plan, tried: Collection[str]) -> bool:
+    """By a team on `held` that has `tried` some plans before."""
+    return bool(plan.trial_days) and plan.public and held.default and plan.code not in tried
 
 
 def covers(one: Entitlements, other: Entitlements) -> bool:

@@ -1,7 +1,7 @@
 """What can be had, and what it would mean for the team that asks."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,8 @@ from services.billing.catalogue.loader import Catalogue
 from services.billing.catalogue.plan import Interval, Plan, Price
 from services.billing.plans import repository
 from services.billing.plans.provider import UsageProvider, Used
-from services.billing.plans.rules import Kind, effective_at, kind_of, over
+from services.billing.plans.rules import Kind, effective_at, kind_of, may_try, over
+from services.billing.subscriptions import trial_rows
 from services.billing.subscriptions.purchase import due
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.service import SubscriptionService
@@ -33,12 +34,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """`price` as asked for, or nearest to it; None is free. `change` is None where no team asks."""
+    """`price` as asked for, or nearest to it; None is free. `change` and `may_try` are None where no team asks."""
 
     plan: Plan
     price: Price | None
     current: bool
     change: Change | None
+    may_try: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Position:
     subscription: Subscription
     used: Used | None
     now: datetime
+    tried: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,15 @@ class PlanService:
             return Offers(offers, None, self._clock.now())
         subscription, used = await asyncio.gather(self._subscriptions.get(tenant), self._usage.find(tenant))
         held, now = await self._held(subscription), self._clock.now()
-        position = Position(held, subscription, used, now)
+        position = Position(held, subscription, used, now, await self._tried(tenant, sold))
         plans = self._ordered({held.key: held, **{plan.key: plan for plan in sold}}.values())
         return Offers([self._offer(plan, position, wish) for plan in plans], used, now)
 
     def _offer(self, plan: Plan, team: Position, wish: Wish) -> Offer:
         asked = self._price(plan, wish)
         near = Wish(asked.currency, asked.interval) if asked else wish
-        kind = kind_of(team.held, plan, self._price(team.held, near), asked)
+        tries = team.subscription.status == "trialing"
+        kind = kind_of(team.held, plan, None if tries else self._price(team.held, near), asked)
         price = asked.money if asked else Money(0, wish.currency or self._catalogue.currency)
         amounts = team.used.amounts if team.used else {}
         change = Change(
@@ -109,7 +113,14 @@ class PlanService:
             members_over=over(amounts.get("members"), plan.entitlements.members),
             effective_at=effective_at(kind, team.now, team.subscription.period_end),
         )
-        return Offer(plan, asked, current=kind == "same", change=change)
+        current = plan.key == team.held.key
+        return Offer(plan, asked, current=current, change=change, may_try=may_try(plan, team.held, team.tried))
+
+    async def _tried(self, tenant: UUID, sold: Sequence[Plan]) -> Collection[str]:
+        if not any(plan.trial_days for plan in sold):
+            return ()
+        async with self._database.transaction(tenant) as connection:
+            return await trial_rows.list_tried(connection, tenant)
 
     async def _held(self, subscription: Subscription) -> Plan:
         """Versions never change, so it needs no snapshot with the subscription; the catalogue may have lost it."""

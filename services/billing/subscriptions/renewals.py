@@ -109,7 +109,9 @@ class Renewals:
             return await self._remind(connection, tenant, found, found.grace_until, now)
         if found.period_end is None or found.period_end > now:
             return False
-        if found.next_plan is None:
+        if found.status == "trialing" and found.next_plan is None:
+            await self._subscriptions.change(connection, tenant, self._catalogue.default)
+        elif found.next_plan is None:
             await self._renew(connection, tenant, found, found.period_end)
         else:
             await self._go_over(connection, tenant, found, found.period_end)

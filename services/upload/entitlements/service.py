@@ -4,6 +4,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+from services.upload.entitlements.news import News
 from services.upload.entitlements.terms import Terms
 from services.upload.errors import EntitlementsUnknown, NoPlan
 from services.upload.tenants import repository as tenants
@@ -31,7 +32,7 @@ _UPSERT = """
 
 REMEMBERED = 10_000  # tenants
 
-FRESH = 1.0  # seconds an answer may be repeated
+FRESH = 1.0  # seconds an answer may be repeated where nobody listens for changes
 
 _TERMS = """
     SELECT plan, max_file_bytes, allowed_types, images_month, trash_days, versions_kept, timezone, location, deleted_at
@@ -43,7 +44,9 @@ class EntitlementService:
     def __init__(self, database: Database, billing: ServiceClient) -> None:
         self._database = database
         self._billing = billing
-        self._terms: dict[UUID, tuple[float, Terms]] = {}  # with the time each is good until
+        self._terms: dict[UUID, tuple[float, Terms]] = {}  # with the time each is good until, unless news come
+        self._forgotten = 0
+        self.news = News(database.dsn, self._forget)
 
     async def pull(self, tenant: UUID) -> None:
         """Asks billing, which gives a new tenant the free plan. Raises EntitlementsUnknown: when in doubt, refuse;
@@ -66,13 +69,13 @@ class EntitlementService:
             await upsert(connection, [event])
 
     async def terms(self, tenant: UUID, *, fresh: bool = False) -> Terms:
-        """Unless they have to be `fresh` they may be a second old, or as old as the answer to who asks takes to come.
-        Raises EntitlementsUnknown.
+        """Without asking where they are known and changes are heard of. Where nobody listens, they may be a second old,
+        or as old as the answer to who asks takes to come. `fresh` ones are asked for. Raises EntitlementsUnknown.
         """
         now = time.monotonic()
         known = self._terms.get(tenant)
         if known is not None and not fresh:
-            if known[0] > now:
+            if self.news.listening or known[0] > now:
                 return known[1]
             # One asks, and whoever comes meanwhile goes by what was known: not all at once, every second.
             self._terms[tenant] = (now + FRESH, known[1])
@@ -82,28 +85,28 @@ class EntitlementService:
             found = await self._read(tenant)
         if found is None:
             raise EntitlementsUnknown
-        if len(self._terms) > REMEMBERED:
-            self._terms.clear()
-        self._terms[tenant] = (now + FRESH, found)
         return found
 
     async def _read(self, tenant: UUID) -> Terms | None:
+        """Remembers them, unless news came meanwhile: nobody knows which of both was first."""
+        now, forgotten = time.monotonic(), self._forgotten
         async with self._database.transaction(tenant) as connection:
             row = await connection.fetchrow(_TERMS, tenant)
         if row is None:
             return None
-        allowed = None if row["allowed_types"] is None else frozenset(row["allowed_types"])
-        return Terms(
-            plan=row["plan"],
-            max_file=row["max_file_bytes"],
-            allowed=allowed,
-            images_month=row["images_month"],
-            trash_days=row["trash_days"],
-            versions_kept=row["versions_kept"],
-            timezone=row["timezone"],
-            location=row["location"],
-            deleted=row["deleted_at"] is not None,
-        )
+        found = _terms_of(row)
+        if forgotten == self._forgotten:
+            if len(self._terms) > REMEMBERED:
+                self._terms.clear()
+            self._terms[tenant] = (now + FRESH, found)
+        return found
+
+    def _forget(self, tenant: UUID | None) -> None:
+        self._forgotten += 1
+        if tenant is None:
+            self._terms.clear()
+        else:
+            self._terms.pop(tenant, None)
 
 
 async def upsert(connection: Any, events: list[EntitlementsChanged]) -> None:
@@ -121,3 +124,18 @@ async def upsert(connection: Any, events: list[EntitlementsChanged]) -> None:
     await tenants.lock(connection, sorted(newest))
     await connection.execute(_UPSERT, rows)
     await tenants.spread(connection, sorted(newest))
+
+
+def _terms_of(row: Any) -> Terms:
+    allowed = None if row["allowed_types"] is None else frozenset(row["allowed_types"])
+    return Terms(
+        plan=row["plan"],
+        max_file=row["max_file_bytes"],
+        allowed=allowed,
+        images_month=row["images_month"],
+        trash_days=row["trash_days"],
+        versions_kept=row["versions_kept"],
+        timezone=row["timezone"],
+        location=row["location"],
+        deleted=row["deleted_at"] is not None,
+    )

@@ -9,7 +9,15 @@ from shared.db import Database, verify
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.world import Team, World, told
 
-TABLES = ["subscription", "payment", "payment_transition", "outbox_head", "outbox_event"]
+TABLES = [
+    "subscription",
+    "subscription_history",
+    "subscription_trial",
+    "payment",
+    "payment_transition",
+    "outbox_head",
+    "outbox_event",
+]
 
 
 async def test_a_tenant_sees_and_changes_its_own_rows_only(world: World) -> None:
