@@ -34,9 +34,10 @@ async def open_purchase(connection: Any, tenant: UUID, upload: UUID) -> None:
     await connection.execute(_OPEN, upload, tenant)
 
 
-async def close(connection: Any, upload: UUID) -> bool:
-    """Whether the image is stored. From here on it never will be, if it is not."""
-    return bool(await connection.fetchval(_CLOSE, upload))
+async def close(connection: Any, upload: UUID) -> bool | None:
+    """Whether the image is stored. From here on it never will be, if it is not. None: the purchase has ended."""
+    stored: bool | None = await connection.fetchval(_CLOSE, upload)
+    return stored
 
 
 async def forget(connection: Any, upload: UUID) -> None:

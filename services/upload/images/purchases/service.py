@@ -1,6 +1,7 @@
 """One image above the plan's quota for credits: held at billing before it comes, settled once it is stored."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -68,14 +69,19 @@ class ImagePurchases:
     async def _hold(self, tenant: UUID, upload: UUID) -> Hold:
         try:
             return await self._credit.hold(tenant, upload)
-        except (CreditsShort, UpstreamError) as error:
+        except CreditsShort as error:
+            with contextlib.suppress(*_DATABASE):
+                await self._forget(tenant, upload)  # nothing is held
+            raise NotHeld from error
+        except UpstreamError as error:
             raise NotHeld from error
 
     async def _close(self, tenant: UUID, upload: UUID, hold: Hold | None) -> None:
         try:
             async with self._database.transaction(tenant) as connection:
                 stored = await repository.close(connection, upload)
-            await self._end(tenant, upload, hold, stored=stored)
+            if stored is not None:
+                await self._end(tenant, upload, hold, stored=stored)
         except (CreditsShort, UpstreamError, *_DATABASE) as error:
             log.warning("the purchase of image %s is ended later: %r", upload, error)
 
@@ -95,6 +101,9 @@ class ImagePurchases:
         else:
             await self._give_back(tenant, upload, hold)
         faults.reach("purchase.ended")
+        await self._forget(tenant, upload)
+
+    async def _forget(self, tenant: UUID, upload: UUID) -> None:
         async with self._database.transaction(tenant) as connection:
             await repository.forget(connection, upload)
 
