@@ -136,7 +136,7 @@ def create(settings: Settings) -> ASGIApp:
         passes=Passes(settings.internal_secret),
         limits=parts.limits,
         traffic=parts.traffic,
-        gate=TrafficGate(parts.clients["usage"], settings.upgrade_url),
+        gate=TrafficGate(parts.database, parts.clients["usage"], settings.upgrade_url),
         csrf_key=parts.form_key,
         trust_client_trace=settings.trust_client_trace,
         trusted_proxies=settings.trusted_proxies,

@@ -80,7 +80,13 @@ async def test_a_link_is_its_owner_s(gateway: Gateway) -> None:
         assert (status, refused["code"]) == (403, "plan_limit_traffic")
         assert "traffic_info" not in refused
     assert (await gateway.call("GET", signed(eve), headers=ada.bearer))[0] == 200
-    assert (await gateway.call("GET", "/api/storage/signed/nobody/x"))[0] == 200, "upload judges that"
+
+
+async def test_what_a_stranger_makes_up_is_asked_of_nobody(gateway: Gateway) -> None:
+    """Whoever is asked about begins to exist for usage and billing. Upload judges the link."""
+    for tenant in (str(uuid4()), "nobody"):
+        assert (await gateway.call("GET", f"/api/storage/signed/{tenant}/{uuid4()}?sig=x"))[0] == 200
+    assert {seen.path.split("/")[1] for seen in gateway.stub.seen} == {"api"}
 
 
 async def test_everything_else_goes_on(gateway: Gateway) -> None:
