@@ -12,6 +12,7 @@ from services.billing.credits.balance import CreditBalance
 from services.billing.credits.catalogue import CreditCatalogue
 from services.billing.credits.history import CreditHistory
 from services.billing.credits.service import CreditService
+from services.billing.credits.traffic import TrafficSale
 from services.billing.details.service import DetailsService
 from services.billing.errors import NotTheManager
 from services.billing.invoices.archive import InvoiceArchive
@@ -47,6 +48,7 @@ class BillingServices:
     credits: CreditService
     credit_balance: CreditBalance
     credit_history: CreditHistory
+    traffic: TrafficSale
     ads: AdService
     given_up: GivenUp
     history: PaymentHistory

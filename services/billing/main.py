@@ -11,6 +11,7 @@ from services.billing.credits import internal_routes as internal_credits
 from services.billing.credits import routes as credit_routes
 from services.billing.credits.balance import CreditBalance
 from services.billing.credits.history import CreditHistory
+from services.billing.credits.traffic import TrafficSale
 from services.billing.dependencies import BillingServices
 from services.billing.details import routes as details
 from services.billing.details.service import DetailsService
@@ -105,6 +106,7 @@ def create(settings: Settings) -> FastAPI:
         credits=core.credits,
         credit_balance=CreditBalance(core.database, core.credits, core.clock),
         credit_history=CreditHistory(core.database),
+        traffic=TrafficSale(core.credits, core.subscriptions),
         ads=core.ads,
     )
     app.state.base_url = settings.base_url.rstrip("/")

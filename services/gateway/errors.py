@@ -1,6 +1,7 @@
 """What can be wrong with a request to the gateway; each carries its status once."""
 
 import math
+from typing import Any
 
 from shared.errors import DomainError
 
@@ -112,6 +113,15 @@ class PlanLimitReached(DomainError):
     def __init__(self, what: str, limit: int, used: int, upgrade_url: str) -> None:
         detail = f"Your plan has {limit} {what}, and {used} are in use. Upgrade to have more."
         super().__init__(f"plan_limit_{what}", 403, detail, limit=limit, used=used, upgrade_url=upgrade_url)
+
+
+class TrafficLimitReached(DomainError):
+    """`info`: the month's figures, None for strangers."""
+
+    def __init__(self, info: dict[str, Any] | None, upgrade_url: str) -> None:
+        detail = "The team's traffic of this month is used up: nothing can be downloaded until more is bought."
+        more = {} if info is None else {"traffic_info": info}
+        super().__init__("plan_limit_traffic", 403, detail, upgrade_url=upgrade_url, **more)
 
 
 class NotificationNotFound(DomainError):

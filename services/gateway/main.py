@@ -46,6 +46,7 @@ from services.gateway.settings import Settings
 from services.gateway.tenants.routes import one as tenant_router
 from services.gateway.tenants.routes import router as tenants_router
 from services.gateway.tenants.service import Tenants
+from services.gateway.traffic.gate import TrafficGate
 from services.gateway.traffic.service import Traffic
 from shared.clock import SystemClock
 from shared.db import Database
@@ -135,6 +136,7 @@ def create(settings: Settings) -> ASGIApp:
         passes=Passes(settings.internal_secret),
         limits=parts.limits,
         traffic=parts.traffic,
+        gate=TrafficGate(parts.database, parts.clients["usage"], settings.upgrade_url),
         csrf_key=parts.form_key,
         trust_client_trace=settings.trust_client_trace,
         trusted_proxies=settings.trusted_proxies,

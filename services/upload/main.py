@@ -29,6 +29,8 @@ from services.upload.findings.service import FindingReports
 from services.upload.folders import routes as folders
 from services.upload.folders.service import FolderService
 from services.upload.images import routes as image_routes
+from services.upload.images.purchases.provider import CreditAccount
+from services.upload.images.purchases.service import ImagePurchases
 from services.upload.images.quota import routes as image_quota_routes
 from services.upload.images.quota.service import ImageQuotaService
 from services.upload.images.service import ImageService
@@ -98,7 +100,9 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     offered = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
     images = ImageService(database)
     walk = StoreWalk(database, locations, settled_after=settings.reservation_seconds * 2)
-    image_quota = ImageQuotaService(database, entitlements, clock, gateway, settings.upgrade_url)
+    credit = CreditAccount(billing)
+    image_quota = ImageQuotaService(database, entitlements, clock, gateway, credit, settings.upgrade_url)
+    purchases = ImagePurchases(database, credit, policy.lifetime)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -181,7 +185,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         preflight=PreflightService(accounts, intake, Plans(billing)),
         images=images,
         image_quota=image_quota,
-        image_uploads=ImageUploads(intake, image_quota),
+        image_uploads=ImageUploads(intake, image_quota, purchases),
         thumbnails=ThumbnailService(database, locations, images, settings.image_max_pixels),
         idle_seconds=settings.idle_seconds,
     )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from services.upload.blobs.garbage import Garbage
@@ -18,6 +19,8 @@ from services.upload.findings.missing import Missing
 from services.upload.findings.orphans import Orphans
 from services.upload.images.analysis.embedder import open_embedder
 from services.upload.images.analysis.service import ImageAnalysis
+from services.upload.images.purchases.provider import CreditAccount
+from services.upload.images.purchases.service import ImagePurchases
 from services.upload.jobs.registry import Job, Registry
 from services.upload.links.service import forget_links
 from services.upload.quota.expiry import Expiry
@@ -60,6 +63,7 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     locations = open_locations(settings)
     trash = TrashService(database, FileService(database, locations), accounts, entitlements, SystemClock())
     versions = VersionService(database, accounts, entitlements)
+    purchases = ImagePurchases(database, CreditAccount(billing), timedelta(seconds=settings.reservation_seconds))
     async with database, billing, direct_cleanup(settings, database, accounts, entitlements, locations) as direct:
         await locations.open()
         others = [
@@ -68,6 +72,7 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
             Job(
                 "links", 3600, partial(_counted, partial(forget_links, database)), "forgets links that expired long ago"
             ),
+            Job("purchases", 5, partial(_counted, purchases.work_off), "tells billing what became of images bought"),
             Job("direct-collect", 1, partial(_counted, direct.collect), "completes uploads whose client says nothing"),
             Job("direct-expired", 10, partial(_counted, direct.remove_expired), "removes direct uploads that expired"),
             Job("direct-orphans", 600, partial(_counted, direct.sweep), "removes staged bytes no upload knows"),

@@ -21,6 +21,7 @@ from shared.events.billing import (
     PaymentPurpose,
     PaymentRefunded,
     SubscriptionChanged,
+    TrafficBought,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
 from shared.events.files import (
@@ -95,6 +96,7 @@ __all__ = [
     "ThresholdCleared",
     "ThresholdCrossed",
     "ThresholdEvent",
+    "TrafficBought",
     "TrafficItem",
     "TrafficRecorded",
     "UnknownEventType",

@@ -73,6 +73,19 @@ class CreditsChanged(Event):
     at: datetime
 
 
+class TrafficBought(Event):
+    """`credits` were spent on `bytes` above the plan's traffic of one `month`: `YYYY-MM`, in the tenant's time zone."""
+
+    type: ClassVar[str] = "traffic.bought"
+    topic: ClassVar[str] = "billing.v1"
+
+    transaction_id: UUID
+    bytes: Annotated[int, Field(gt=0)]
+    credits: Annotated[int, Field(gt=0)]
+    month: Annotated[str, Field(pattern=r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])$")]
+    at: datetime
+
+
 class InvoiceIssued(Event):
     """`gross` is what is to be paid, or what a credit note gives back. One that was paid before is never due."""
 

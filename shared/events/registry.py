@@ -11,6 +11,7 @@ from shared.events.billing import (
     PaymentFailed,
     PaymentRefunded,
     SubscriptionChanged,
+    TrafficBought,
 )
 from shared.events.entitlements import EntitlementsChanged
 from shared.events.files import (
@@ -63,6 +64,7 @@ _ALL: tuple[type[Event], ...] = (
     TrafficRecorded,
     InvoiceDue,
     InvoiceIssued,
+    TrafficBought,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

@@ -20,7 +20,7 @@ class Answering:
     async def request_json(self, _method: str, path: str, **_: object) -> Any:
         (route,) = [route for route in internal.routes if getattr(route, "name", "") == "list_limits_of"]
         assert path == cast("Any", route).path.replace("{tenant_id}", str(UUID(int=7)))
-        items = [LimitOut.of(meter, 5, None, None) for meter in METERS.values()]
+        items = [LimitOut.of(meter, 5, None, None, 0) for meter in METERS.values()]
         return LimitsOut(within=True, position=3, as_of=NOW, items=items).model_dump(mode="json")
 
 

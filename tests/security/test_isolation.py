@@ -40,6 +40,7 @@ OWN = {
     "/api/credits/statement",
     "/api/credits/packs",
     "/api/credits/purchase",
+    "/api/credits/traffic",
     "/api/subscription/change",
     "/api/user/storage-plan",
     "/api/user/upgrade-plan",

@@ -41,6 +41,11 @@ class ExpiryPast(DomainError):
         super().__init__("expiry_past", 422, "`expires_at` is over already.")
 
 
+class TrafficUnlimited(DomainError):
+    def __init__(self) -> None:
+        super().__init__("traffic_unlimited", 409, "The plan's traffic has no limit: there is nothing to buy.")
+
+
 class TenantNotFound(DomainError):
     def __init__(self) -> None:
         super().__init__("tenant_not_found", 404, "There is no such tenant.")

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from services.billing.credits.schemas import (
     CreditDoneOut,
+    CreditOfferOut,
     ReservationOut,
     ReserveIn,
     ServiceGrantIn,
@@ -17,6 +18,13 @@ from services.billing.dependencies import Services
 from shared.http import ServiceOnly
 
 router = APIRouter(prefix="/internal/credits/{tenant_id}", include_in_schema=False)
+
+
+@router.get("/offer")
+async def get_offer(tenant_id: UUID, use: str, services: Services, _caller: ServiceOnly) -> CreditOfferOut:
+    found = services.credits.find_use(use)
+    balance = (await services.credit_balance.now(tenant_id)).balance
+    return CreditOfferOut(use=use, unit=found.unit, cost=found.cost, balance=balance)
 
 
 @router.post("/grants", status_code=201)

@@ -22,7 +22,10 @@ from services.billing.credits.commands import (
 )
 from services.billing.credits.rules import Grant, Part
 from shared import outbox
-from shared.events import CreditsChanged
+from shared.events import CreditsChanged, TrafficBought
+
+TRAFFIC = "traffic_gb"  # what this use buys goes to whoever counts traffic
+GB = 1024**3
 
 FIRST = 50  # grants looked at; more where they do not hold what is asked for
 
@@ -171,7 +174,23 @@ async def _write(connection: Any, tenant: UUID, account: Any, books: Books) -> N
     kept = [_held(held) for held in books.touched.values()]
     await connection.execute(_WRITE, tenant, grants, kept, transactions, postings, books.now, month, spent)
     event = CreditsChanged(tenant_id=tenant, balance=books.available, spent_month=spent, month=month, at=books.now)
-    await outbox.append(connection, [event], at=books.now)
+    await outbox.append(connection, [event, *_bought(tenant, month, books)], at=books.now)
+
+
+def _bought(tenant: UUID, month: str, books: Books) -> list[TrafficBought]:
+    """Whichever way it was paid for."""
+    return [
+        TrafficBought(
+            tenant_id=tenant,
+            transaction_id=done.id,
+            bytes=done.quantity * GB,
+            credits=sum(posting.amount for posting in done.postings if posting.account == "spent"),
+            month=month,
+            at=books.now,
+        )
+        for done in books.transactions
+        if done.use == TRAFFIC and done.quantity and done.type in ("spend", "settle")
+    ]
 
 
 def _columns(row: Grant | Reservation | Transaction) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, Field
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from services.billing.credits.commands import Type
@@ -22,6 +22,7 @@ from services.billing.credits.schemas import (
 from services.billing.dependencies import ManagedTenant, Services, Tenant
 from services.billing.payments.routes import InitiatedOut, PayIn, own_address
 from shared.http import AdminOnly, CurrentTenant, Page, Paging, encode_cursor
+from shared.ids import new_id
 
 router = APIRouter(prefix="/api", tags=["credits"])
 
@@ -91,6 +92,29 @@ async def grant_credits(body: CreditGrantIn, who: AdminOnly, services: Services)
             by=str(who.user_id),
             expires_at=body.expires_at,
         )
+    )
+
+
+class TrafficIn(BaseModel):
+    """Of 1024³ bytes each."""
+
+    gigabytes: int = Field(ge=1, le=1_000_000)
+
+
+@router.post("/credits/traffic", status_code=201)
+async def buy_traffic(
+    body: TrafficIn,
+    who: CurrentTenant,
+    tenant: ManagedTenant,
+    services: Services,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> CreditDoneOut:
+    """Spends credits on traffic above the plan's, of the month that runs; what is not used of it ends with the month.
+    402 when there are not enough, 409 `traffic_unlimited` where the plan has no limit.
+    """
+    client_id = str(new_id()) if idempotency_key is None else f"{who.user_id}:{idempotency_key}"
+    return CreditDoneOut.of(
+        await services.traffic.buy(tenant, body.gigabytes, client_id=client_id, by=str(who.user_id))
     )
 
 

@@ -123,6 +123,15 @@ class CreditPacksOut(BaseModel):
         return cls(items=packs, uses=uses)
 
 
+class CreditOfferOut(BaseModel):
+    """In credits: what one of `use` costs, and what can be spent now."""
+
+    use: str
+    unit: str
+    cost: int
+    balance: int
+
+
 class ServiceGrantIn(BaseModel):
     """The same `client_id` with the same content grants once."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from services.billing.credits import repository
-from services.billing.credits.catalogue import CreditCatalogue
+from services.billing.credits.catalogue import CreditCatalogue, Use
 from services.billing.credits.commands import Add, Command, Release, Reserve, Result, Settle, Spend, Sweep
 from services.billing.credits.errors import (
     ClientIdReused,
@@ -67,13 +67,13 @@ class CreditService:
 
     async def spend(self, tenant: UUID, use: str, quantity: int, *, client_id: str, by: str) -> Result:
         """Raises CreditsInsufficient, ClientIdReused, UseUnknown."""
-        return await self._submit(tenant, Spend(f"spend:{client_id}", use, quantity, self._cost(use), by))
+        return await self._submit(tenant, Spend(f"spend:{client_id}", use, quantity, self.find_use(use).cost, by))
 
     async def reserve(
         self, tenant: UUID, use: str, quantity: int, lifetime: timedelta, *, client_id: str, by: str
     ) -> Result:
         """Raises CreditsInsufficient, ClientIdReused, UseUnknown."""
-        command = Reserve(f"reserve:{client_id}", use, quantity, self._cost(use), by, lifetime)
+        command = Reserve(f"reserve:{client_id}", use, quantity, self.find_use(use).cost, by, lifetime)
         return await self._submit(tenant, command)
 
     async def settle(self, tenant: UUID, reservation: UUID, quantity: int | None, *, by: str) -> Result:
@@ -83,6 +83,13 @@ class CreditService:
     async def release(self, tenant: UUID, reservation: UUID, *, by: str) -> Result:
         """Raises ReservationNotFound, ReservationClosed."""
         return await self._submit(tenant, Release(reservation, by))
+
+    def find_use(self, use: str) -> Use:
+        """Raises UseUnknown."""
+        found = self._catalogue.uses.get(use)
+        if found is None:
+            raise UseUnknown(use)
+        return found
 
     async def sweep(self, tenant: UUID) -> None:
         """Closes what is over."""
@@ -111,12 +118,6 @@ class CreditService:
 
     async def _commit(self, connection: Any, tenant: UUID, commands: list[Command]) -> list[Result]:
         return await repository.commit_batch(connection, tenant, commands, self._clock.now())
-
-    def _cost(self, use: str) -> int:
-        found = self._catalogue.uses.get(use)
-        if found is None:
-            raise UseUnknown(use)
-        return found.cost
 
 
 def _error_of(done: Result) -> Exception | None:

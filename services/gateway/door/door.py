@@ -24,7 +24,15 @@ from services.gateway.pages.rules import code_of_refusal
 from services.gateway.proxy.errors import ClientGone
 from services.gateway.proxy.forward import AnswerCutOff, Forwarder
 from services.gateway.proxy.headers import MalformedRequest, body_length, check_path, without_spoofed
-from services.gateway.proxy.routing import holds_names, is_open, service_of, sets_no_headers
+from services.gateway.proxy.routing import (
+    holds_names,
+    is_download,
+    is_open,
+    owner_named,
+    service_of,
+    sets_no_headers,
+)
+from services.gateway.traffic.gate import TrafficGate
 from services.gateway.traffic.meter import Meter
 from services.gateway.traffic.service import Traffic
 from shared.errors import DomainError
@@ -49,6 +57,7 @@ class Door:
         passes: Passes,
         limits: Limits,
         traffic: Traffic,
+        gate: TrafficGate,
         csrf_key: bytes,
         trust_client_trace: bool,
         trusted_proxies: int,
@@ -60,6 +69,7 @@ class Door:
         self._passes = passes
         self._limits = limits
         self._traffic = traffic
+        self._gate = gate
         self._csrf_key = csrf_key
         self._trust_trace = trust_client_trace
         self._proxies = trusted_proxies
@@ -121,7 +131,16 @@ class Door:
         elif arrival.visitor.account is None and not is_open(arrival.method, arrival.path):
             raise Unauthorized
         else:
+            if is_download(arrival.method, arrival.path):
+                await self._check_traffic(arrival)
             await self._carrier.carry(service, arrival, arrival.target)
+
+    async def _check_traffic(self, arrival: Arrival) -> None:
+        """Of whoever's file it is."""
+        caller = arrival.principal.tenant_id
+        owner = owner_named(arrival.path) or caller
+        if owner is not None:
+            await self._gate.check(owner, insider=owner == caller)
 
     async def _serve(self, arrival: Arrival) -> None:
         """The gateway's own routes."""

@@ -1,5 +1,8 @@
 """Which service a path belongs to, and who may ask without an account. Pure."""
 
+import contextlib
+from uuid import UUID
+
 _PREFIXES = {
     "/api/storage": "upload",
     "/api/images": "upload",
@@ -31,6 +34,7 @@ _PATHS = {
 _CALLBACKS = {"/api/payments/callback", "/api/payments/stripe/webhook"}  # signed by providers
 
 _TUS = "/api/storage/uploads"
+_SIGNED = "/api/storage/signed/"
 
 SERVICES = ("upload", "usage", "billing")
 
@@ -49,12 +53,32 @@ def is_open(method: str, path: str) -> bool:
     their permission in themselves.
     """
     if method in ("GET", "HEAD"):
-        return path in ("/api/plans", "/api/credits/ad-views/verify") or path.startswith("/api/storage/signed/")
+        return path in ("/api/plans", "/api/credits/ad-views/verify") or path.startswith(_SIGNED)
     if method == "PUT":
         return path.startswith("/api/storage/direct/")
     if method == "OPTIONS":
         return path == _TUS or path.startswith(f"{_TUS}/")  # what the server can do
     return method == "POST" and path in _CALLBACKS
+
+
+def is_download(method: str, path: str) -> bool:
+    """The bytes of a file, or a smaller picture of it. Not exports: people get their data whatever they have used."""
+    if method != "GET":
+        return False
+    if path.startswith(("/api/storage/content/", _SIGNED)):
+        return True
+    if path.startswith("/api/storage/files/"):
+        return path.endswith("/content")
+    return path.startswith("/api/images/") and path.endswith("/thumbnail")
+
+
+def owner_named(path: str) -> UUID | None:
+    """Whose file a link leads to; None where it is the caller's."""
+    if not path.startswith(_SIGNED):
+        return None
+    with contextlib.suppress(ValueError):
+        return UUID(path.removeprefix(_SIGNED).split("/", 1)[0])
+    return None
 
 
 def holds_names(path: str) -> bool:
@@ -64,7 +88,7 @@ def holds_names(path: str) -> bool:
 
 def takes_password(path: str) -> bool:
     """Links to files may have one; it comes by Basic authentication and is for the service to check."""
-    return path.startswith("/api/storage/signed/")
+    return path.startswith(_SIGNED)
 
 
 def sets_no_headers(path: str) -> bool:

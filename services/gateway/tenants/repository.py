@@ -69,6 +69,9 @@ class TenantRepository:
         """Until the commit."""
         await self._connection.execute(_LOCK, tenant)
 
+    async def exists(self, tenant: UUID) -> bool:
+        return bool(await self._connection.fetchval("SELECT EXISTS (SELECT FROM tenant WHERE id = $1)", tenant))
+
     async def find_role(self, tenant: UUID, user: UUID) -> Role | None:
         found: Role | None = await self._connection.fetchval(_ROLE, tenant, user)
         return found

@@ -56,9 +56,16 @@ _FORM = {
 @router.post(
     "/upload", status_code=201, response_model=ImageUploadOut, openapi_extra=_FORM, max_body_size=UNLIMITED_BODY
 )
-async def upload_image(request: Request, who: CurrentTenant, tenant: Tenant, services: Services) -> Response:
+async def upload_image(
+    request: Request,
+    who: CurrentTenant,
+    tenant: Tenant,
+    services: Services,
+    use_credits: Annotated[bool, Query()] = False,
+) -> Response:
     """Stores one image and takes one of the month's. 403 with a code and `quota_info` when none is left, 415 for what
-    is no image by its content.
+    is no image by its content. With `use_credits` one above the plan's quota is paid for with the team's credits; what
+    that costs is in `credits` of the refusal, and of `GET /api/images/quota`.
     """
     said = announced(request)
     if said.idempotency_key is not None:
@@ -67,7 +74,8 @@ async def upload_image(request: Request, who: CurrentTenant, tenant: Tenant, ser
             return await _created(services, tenant, known.id)
     body = Body(request, idle=services.idle_seconds)
     try:
-        result = await services.image_uploads.receive(Sender(tenant, who.user_id), said, body)
+        sender = Sender(tenant, who.user_id)
+        result = await services.image_uploads.receive(sender, said, body, use_credits=use_credits)
     except ClientGone:
         return problem_response(400, "incomplete_body", "The body ended early.", headers={"connection": "close"})
     except DomainError as error:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.upload.errors import NoImageLeft
 from services.upload.files.rules import IMAGES
+from services.upload.images.purchases.service import ImagePurchases, NotHeld
 from services.upload.images.quota.rules import Allowance
 from services.upload.images.quota.service import ImageQuotaService, Month, allowance_of
 from services.upload.images.rules import check_image, check_kind
@@ -13,6 +14,7 @@ from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.form import Announced, FormUpload
 from services.upload.intake.intake import Intake
 from services.upload.intake.placement import Placement
+from shared.ids import new_id
 
 HEAD = 4096  # bytes that say what a file is
 
@@ -58,21 +60,48 @@ class ImageForm(FormUpload):
 
 
 class ImageUploads:
-    def __init__(self, intake: Intake, quota: ImageQuotaService) -> None:
+    def __init__(self, intake: Intake, quota: ImageQuotaService, purchases: ImagePurchases) -> None:
         self._intake = intake
         self._quota = quota
+        self._purchases = purchases
 
-    async def receive(self, sender: Sender, announced: Announced, body: AsyncIterator[bytes]) -> StoredImage | UUID:
-        """The image, or the id of the one an idempotency key has already stored. Raises ImageQuotaRefused, and what
-        FormUpload raises.
+    async def receive(
+        self, sender: Sender, announced: Announced, body: AsyncIterator[bytes], *, use_credits: bool = False
+    ) -> StoredImage | UUID:
+        """The image, or the id of the one an idempotency key has already stored. `use_credits`: one above the quota is
+        paid for with them. Raises ImageQuotaRefused, and what FormUpload raises.
         """
         month = await self._quota.month(sender.tenant)
         try:
-            with self._quota.known():
-                form = await ImageForm.begin(self._intake, sender, announced, month.first)
-            result = await form.receive_image(body, month)
+            try:
+                form = await self._begin(sender, announced, month)
+            except NoImageLeft as error:
+                if not (use_credits and error.state.images_limit):
+                    raise
+                return await self._buy(sender, announced, body, month, error)
+            return await self._receive(form, body, month)
         except NoImageLeft as error:
-            raise self._quota.refusal(error, month.plan) from error
+            raise await self._quota.refusal(sender.tenant, error, month.plan) from error
+
+    async def _buy(
+        self, sender: Sender, announced: Announced, body: AsyncIterator[bytes], month: Month, full: NoImageLeft
+    ) -> StoredImage | UUID:
+        upload = new_id()
+        try:
+            async with self._purchases.paying(sender.tenant, upload):
+                form = await self._begin(sender, announced, month, upload)
+                return await self._receive(form, body, month)
+        except NotHeld:
+            raise full from None
+
+    async def _begin(
+        self, sender: Sender, announced: Announced, month: Month, paid_as: UUID | None = None
+    ) -> ImageForm:
+        with self._quota.known():
+            return await ImageForm.begin(self._intake, sender, announced, month.first, paid_as=paid_as)
+
+    async def _receive(self, form: ImageForm, body: AsyncIterator[bytes], month: Month) -> StoredImage | UUID:
+        result = await form.receive_image(body, month)
         if isinstance(result, Repeated):
             return result.file_id
         return StoredImage(result, allowance_of(result.account, month.first, month.plan))

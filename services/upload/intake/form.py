@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Self
+from uuid import UUID
 
 from services.upload.errors import InvalidUpload
 from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
@@ -39,17 +40,25 @@ class FormUpload:
         self._intake = intake
 
     @classmethod
-    async def begin(cls, intake: Intake, sender: Sender, announced: Announced, month: date | None = None) -> Self:
-        """`month`: it takes one of that month's images. Raises FileTooLarge, QuotaExceeded, NoImageLeft, InvalidUpload,
-        EntitlementsUnknown.
+    async def begin(
+        cls,
+        intake: Intake,
+        sender: Sender,
+        announced: Announced,
+        month: date | None = None,
+        *,
+        paid_as: UUID | None = None,
+    ) -> Self:
+        """`month`: it takes one of that month's images; `paid_as`: under this id credits are held for one above the
+        quota. Raises FileTooLarge, QuotaExceeded, NoImageLeft, InvalidUpload, EntitlementsUnknown.
         """
         form = UploadForm(announced.content_type)
         least = announced.file_size
         if least is None:
             # No form is that much larger than its file, so this much will come at the very least.
             least = max(0, (announced.length or 0) - ENVELOPE)
-        asked = Asked(least, announced.length, month=month)
-        return cls(intake, await intake.begin(sender, asked), form, announced)
+        asked = Asked(least, announced.length, month=month, paid=paid_as is not None)
+        return cls(intake, await intake.begin(sender, asked, paid_as), form, announced)
 
     async def receive(self, body: AsyncIterator[bytes]) -> Stored | Repeated:
         """Raises what `begin` raises, ClientGone, RequestTimeout, TypeNotAllowed, ReservationLost."""

@@ -21,14 +21,15 @@ from shared.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`least` and `most`: bytes the file will have in any case, and cannot exceed, if that is known. `credit` and
-    `month` as in Space; `path` if known.
+    """`least` and `most`: bytes the file will have in any case, and cannot exceed, if that is known. `credit`,
+    `month` and `paid` as in Space; `path` if known.
     """
 
     least: int
     most: int | None = None
     credit: int = 0
     month: date | None = None
+    paid: bool = False
     path: str | None = None
     resumable: bool = False
 
@@ -93,6 +94,7 @@ class Intake:
         *,
         credit: int = 0,
         month: date | None = None,
+        paid: bool = False,
         held: int = 0,
         lifetime: timedelta | None = None,
     ) -> Space:
@@ -104,6 +106,7 @@ class Intake:
             upgrade_url=self.policy.upgrade_url,
             credit=credit,
             month=month,
+            paid=paid,
             held=held,
         )
 
@@ -112,7 +115,7 @@ class Intake:
         upload = upload or new_id()
         terms = await self.terms(sender.tenant, asked.least, resumable=asked.resumable)
         store = self._locations[terms.location]
-        space = self.space(sender, upload, credit=asked.credit, month=asked.month)
+        space = self.space(sender, upload, credit=asked.credit, month=asked.month, paid=asked.paid)
         if asked.most is not None and asked.most <= SMALL and asked.month is None:
             space.postpone(asked.most)
         else:

@@ -16,7 +16,8 @@ STEP = 1024 * 1024  # bytes asked for beyond those in hand, when the size is unk
 
 class Space:
     """`size` bytes are held in the upload's name. `credit`: bytes that go when it settles, because it takes another
-    file's place; so many fewer have to be held. `month`: one image of that month is held too.
+    file's place; so many fewer have to be held. `month`: one image of that month is held too; `paid`: above the quota,
+    if need be.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Space:
         upgrade_url: str,
         credit: int = 0,
         month: date | None = None,
+        paid: bool = False,
         held: int = 0,
     ) -> None:
         self._accounts = accounts
@@ -38,6 +40,7 @@ class Space:
         self._upgrade_url = upgrade_url
         self._credit = credit
         self._month = month
+        self._paid = paid
         self._size = held  # bytes the file may have so far
         self._holds = held > 0
         self._told = asyncio.get_running_loop().time()  # when its life was last prolonged
@@ -86,7 +89,9 @@ class Space:
 
     async def _hold(self, size: int) -> Result:
         wanted = max(0, size - self._credit)
-        result = await self._accounts.hold(self._tenant, self._upload, wanted, self._lifetime, self._month)
+        result = await self._accounts.hold(
+            self._tenant, self._upload, wanted, self._lifetime, self._month, paid=self._paid
+        )
         if result.ok:
             self._size = max(size, self._size)
             self._holds = True

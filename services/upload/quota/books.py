@@ -27,8 +27,10 @@ class Books(Sheet):
         match change.command:
             case Reserve(id=upload) if upload in self.rows:
                 return Result(self.state)  # stored meanwhile: there is nothing left to hold
+            case Reserve(id=upload, paid=True) if upload not in self.known.paying:
+                return self._hold(change, replace(change.command, paid=False))
             case Reserve() | Release():
-                return self._hold(change)
+                return self._hold(change, change.command)
             case Settle():
                 return self._settle(change)
             case Delete():
@@ -36,8 +38,8 @@ class Books(Sheet):
             case Alter():
                 return self._alter(change)
 
-    def _hold(self, change: Change) -> Result:
-        outcome = apply(self.state, self.held.get(change.command.id), change.command)
+    def _hold(self, change: Change, command: Reserve | Release) -> Result:
+        outcome = apply(self.state, self.held.get(command.id), command)
         if outcome.ok:
             self._keep_held(change, outcome.held)
         self.state = outcome.state
@@ -70,6 +72,8 @@ class Books(Sheet):
             return Result(outcome.state, outcome.refused)
         if (month := self._image_month(command)) is not None:
             file = file.model_copy(update={"image_month": month})
+        if (own := self.held.get(command.id)) is not None and own.paid:
+            self.bought.append(command.id)
         self._keep_held(change, outcome.held)
         for taken in change.takes:
             self.touched[taken] = self.now
@@ -84,7 +88,9 @@ class Books(Sheet):
         """What is held in the upload's own name and in the names of those it is made of."""
         own = self.held.get(change.command.id)
         taken = sum(self.held[part].size for part in change.takes if part in self.held)
-        return Held(taken + (own.size if own else 0), own.month if own else None) if taken else own
+        if not taken:
+            return own
+        return Held(taken) if own is None else replace(own, size=taken + own.size)
 
     def _image_month(self, command: Settle) -> date | None:
         """Of which month it takes an image: the one its reservation holds, as the rules settle it."""

@@ -41,7 +41,9 @@ class TenantStorage(SQLModel, table=True):
 
 
 class Reservation(SQLModel, table=True):
-    """`size` bytes held for one upload until it is settled, released, or dead; and one image of a month."""
+    """`size` bytes held for one upload until it is settled, released, or dead; and one image of a month, above the
+    quota if `image_paid`.
+    """
 
     __tablename__ = "reservation"
 
@@ -49,15 +51,17 @@ class Reservation(SQLModel, table=True):
     tenant_id: UUID = Field(foreign_key="tenant_storage.tenant_id")
     size: int = Field(sa_type=BigInteger)
     image_month: dt.date | None
+    image_paid: bool = False
     expires_at: datetime = Field(sa_type=_TIME)
     created_at: datetime = Field(sa_type=_TIME)
 
 
 class ImageMonth(SQLModel, table=True):
-    """Images stored in a month, which begins and ends in the tenant's time zone."""
+    """Images stored in a month, which begins and ends in the tenant's time zone; `bought` of them for credits."""
 
     __tablename__ = "image_month"
 
     tenant_id: UUID = Field(primary_key=True, foreign_key="tenant_storage.tenant_id")
     month: dt.date = Field(primary_key=True)
     used: int = Field(sa_type=BigInteger)
+    bought: int = Field(default=0, sa_type=BigInteger)

@@ -29,13 +29,14 @@ _LOCK = """
 # $2 are files. The worker changes accounts too, and row security shows it everybody's: the tenant is always named.
 # Each id and key by itself: as long as a table has no statistics, PostgreSQL would rather read all files of the tenant.
 _KNOWN = """
-    SELECT 'held' AS kind, id, size, image_month, NULL::jsonb AS file FROM reservation WHERE id = ANY($1::uuid[])
+    SELECT 'held' AS kind, id, size, image_month, image_paid, NULL::jsonb AS file
+    FROM reservation WHERE id = ANY($1::uuid[])
     UNION ALL
-    SELECT 'file', f.id, f.size, NULL, to_jsonb(f) FROM unnest($1::uuid[] || $2::uuid[]) AS asked(id),
+    SELECT 'file', f.id, f.size, NULL, NULL, to_jsonb(f) FROM unnest($1::uuid[] || $2::uuid[]) AS asked(id),
         LATERAL (SELECT * FROM stored_file WHERE id = asked.id LIMIT 1) AS f
     WHERE f.tenant_id = $4
     UNION ALL
-    SELECT 'file', f.id, f.size, NULL, to_jsonb(f) FROM unnest($3::text[]) AS asked(key),
+    SELECT 'file', f.id, f.size, NULL, NULL, to_jsonb(f) FROM unnest($3::text[]) AS asked(key),
         LATERAL (SELECT * FROM stored_file WHERE tenant_id = $4 AND idempotency_key = asked.key LIMIT 1) AS f
 """
 
@@ -48,13 +49,14 @@ _PLACES = """
 """
 
 _IMAGES = """
-    SELECT m.month, coalesce(i.used, 0) AS used,
-        (SELECT count(*) FROM reservation AS r WHERE r.tenant_id = $1 AND r.image_month = m.month) AS reserved
-    FROM unnest($2::date[]) AS m(month) LEFT JOIN image_month AS i ON i.tenant_id = $1 AND i.month = m.month
+    SELECT m.month, coalesce(i.used, 0) AS used, coalesce(i.bought, 0) AS bought, r.reserved, r.buying
+    FROM unnest($2::date[]) AS m(month) LEFT JOIN image_month AS i ON i.tenant_id = $1 AND i.month = m.month,
+        LATERAL (SELECT count(*) AS reserved, count(*) FILTER (WHERE image_paid) AS buying
+            FROM reservation WHERE tenant_id = $1 AND image_month = m.month) AS r
 """
 
 _EXPIRED = """
-    SELECT id, size, image_month FROM reservation
+    SELECT id, size, image_month, image_paid FROM reservation
     WHERE tenant_id = $2 AND expires_at < now() AND NOT id = ANY($1::uuid[])
 """
 
@@ -62,11 +64,12 @@ _VERSIONS = "SELECT id, to_jsonb(f) AS file FROM stored_file AS f WHERE version_
 
 _ACCOUNT = """
     WITH held AS (
-        INSERT INTO reservation AS r (id, tenant_id, size, expires_at, image_month)
-        SELECT h.id, $1, h.size, h.expires_at, h.month
-        FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $11::date[]) AS h(id, size, expires_at, month)
+        INSERT INTO reservation AS r (id, tenant_id, size, expires_at, image_month, image_paid)
+        SELECT h.id, $1, h.size, h.expires_at, h.month, h.paid
+        FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[], $11::date[], $12::bool[])
+            AS h(id, size, expires_at, month, paid)
         ON CONFLICT (id) DO UPDATE SET size = excluded.size, expires_at = excluded.expires_at,
-            image_month = excluded.image_month
+            image_month = excluded.image_month, image_paid = excluded.image_paid
     ), gone AS (
         DELETE FROM reservation WHERE id = ANY($5::uuid[])
     )
@@ -74,8 +77,18 @@ _ACCOUNT = """
 """
 
 _IMAGES_USED = """
-    INSERT INTO image_month (tenant_id, month, used) SELECT $1, * FROM unnest($2::date[], $3::bigint[])
-    ON CONFLICT (tenant_id, month) DO UPDATE SET used = excluded.used
+    INSERT INTO image_month (tenant_id, month, used, bought)
+    SELECT $1, * FROM unnest($2::date[], $3::bigint[], $4::bigint[])
+    ON CONFLICT (tenant_id, month) DO UPDATE SET used = excluded.used, bought = excluded.bought
+"""
+
+# Those whose credits are still held for them; that they are given back is decided under the account's lock, too.
+_PAYING = "SELECT upload_id FROM image_purchase WHERE upload_id = ANY($1::uuid[]) AND state = 'open'"
+
+# The request that stored it settles first; after that the job does.
+_BOUGHT = """
+    UPDATE image_purchase SET state = 'stored', due_at = now() + interval '10 seconds'
+    WHERE upload_id = ANY($1::uuid[])
 """
 
 _COLUMNS = """id, tenant_id, path, name, size, content_type, file_type, category, subcategory, entity_id, project_id,
@@ -129,7 +142,7 @@ async def commit_batch(connection: Any, tenant: UUID, changes: Sequence[Change])
         # Nothing is refused for the sake of an upload that died.
         uploads = [upload for change in changes for upload in _uploads(change)]
         rows = await connection.fetch(_EXPIRED, uploads, tenant)
-        expired = {r["id"]: Held(r["size"], r["image_month"]) for r in rows}
+        expired = {r["id"]: Held(r["size"], r["image_month"], r["image_paid"]) for r in rows}
         if expired:
             done, results = books.run(known, now, expired, changes)
     await _write(connection, tenant, done, expired)
@@ -146,7 +159,7 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
     for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant):
         if found["kind"] == "held":
-            known.held[found["id"]] = Held(found["size"], found["image_month"])
+            known.held[found["id"]] = Held(found["size"], found["image_month"], found["image_paid"])
             continue
         known.rows[found["id"]] = found["file"]
         if (key := found["file"]["idempotency_key"]) is not None:
@@ -154,6 +167,9 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     await _read_places(connection, tenant, known, changes)
     await _read_versions(connection, known, changes)
     await _read_images(connection, tenant, known, changes)
+    paying = [c.command.id for c in changes if isinstance(c.command, Reserve) and c.command.paid]
+    if paying:
+        known.paying = frozenset(row["upload_id"] for row in await connection.fetch(_PAYING, paying))
     return known
 
 
@@ -194,7 +210,7 @@ async def _read_images(connection: Any, tenant: UUID, known: Known, changes: Seq
     if not months:
         return
     found = await connection.fetch(_IMAGES, tenant, sorted(months))
-    images = {row["month"]: Images(row["used"], row["reserved"]) for row in found}
+    images = {row["month"]: Images(row["used"], row["reserved"], row["bought"], row["buying"]) for row in found}
     state = known.state
     known.state = State(state.limit, state.used, state.reserved, state.files, state.images_limit, images)
 
@@ -212,6 +228,8 @@ async def _write(connection: Any, tenant: UUID, done: Books, expired: Mapping[UU
         await connection.execute(_GARBAGE, tenant, *_columns(list(once.values())))
     if done.tasks:
         await connection.execute(_TASKS, tenant, *_columns(done.tasks))
+    if done.bought:
+        await connection.execute(_BOUGHT, done.bought)
     if done.entries:
         await connection.execute(LEDGER, tenant, *Entry.columns(done.entries))
     if done.entries or done.touched or expired:
@@ -236,11 +254,13 @@ async def _write_account(connection: Any, tenant: UUID, done: Books, expired: Ma
         done.head.seq,
         done.head.hash,
         [done.held[reservation].month for reservation in live],
+        [done.held[reservation].paid for reservation in live],
     )
     before = done.known.state.images
-    used = {m: i.used for m, i in state.images.items() if i.used != before.get(m, Images()).used}
+    used = {m: i for m, i in state.images.items() if i.used != before.get(m, Images()).used}
     if used:
-        await connection.execute(_IMAGES_USED, tenant, list(used), list(used.values()))
+        counts = [images.used for images in used.values()], [images.bought for images in used.values()]
+        await connection.execute(_IMAGES_USED, tenant, list(used), *counts)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

@@ -14,10 +14,19 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images of one month: stored in it, and held by uploads begun in it."""
+    """Images of one month: stored in it, and held by uploads begun in it. `bought` of those stored and `buying` of
+    those held are above the plan's quota, for credits.
+    """
 
     used: int = 0
     reserved: int = 0
+    bought: int = 0
+    buying: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Places of the plan's own."""
+        return self.used + self.reserved - self.bought - self.buying
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +51,30 @@ class State:
         return self.limit is None or self.used + self.reserved + size <= self.limit
 
     def has_image_left(self, month: date) -> bool:
-        images = self.images.get(month, Images())
-        return self.images_limit is None or images.used + images.reserved < self.images_limit
+        return self.images_limit is None or self.images.get(month, Images()).taken < self.images_limit
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a reservation holds: bytes, and one image of a month if it is for an image."""
+    """What a reservation holds: bytes, and one image of a month if it is for an image; `paid`: above the quota."""
 
     size: int
     month: date | None = None
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
     """Makes a reservation hold `size` bytes in all, for an upload that will become the file `id`, and an image of
     `month` if one is given. It never shrinks and never changes its month.
+
+    `paid`: credits are held for it, so the image may be one above the quota, where the plan has images at all.
     """
 
     id: UUID
     size: int
     month: date | None = None
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +152,14 @@ def _reserve(state: State, held: Held | None, command: Reserve) -> Outcome:
     size = max(command.size, before.size)
     if size > before.size and not state.fits(size - before.size):
         return Outcome("bytes", state, held)
-    month = before.month
+    month, paid = before.month, before.paid
     if month is None and command.month is not None:
-        if not state.has_image_left(command.month):
+        paid = not state.has_image_left(command.month)  # what is free is not paid for
+        if paid and not (command.paid and state.images_limit):
             return Outcome("images", state, held)
         month = command.month
-        state = _count(state, month, reserved=1)
-    return Outcome(None, replace(state, reserved=state.reserved + size - before.size), Held(size, month))
+        state = _count(state, month, Images(reserved=1, buying=int(paid)))
+    return Outcome(None, replace(state, reserved=state.reserved + size - before.size), Held(size, month, paid))
 
 
 def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
@@ -162,7 +175,7 @@ def _settle(state: State, held: Held | None, command: Settle) -> Outcome:
         month = command.month
     state = _released(state, held)
     if month is not None:
-        state = _count(state, month, used=1)
+        state = _count(state, month, Images(used=1, bought=int(held is not None and held.paid)))
     files = state.files + (1 if command.freed is None else 0)
     return Outcome(None, replace(state, used=state.used + change, files=files), None)
 
@@ -171,13 +184,15 @@ def _released(state: State, held: Held | None) -> State:
     if held is None:
         return state
     if held.month is not None:
-        state = _count(state, held.month, reserved=-1)
+        state = _count(state, held.month, Images(reserved=-1, buying=-int(held.paid)))
     return replace(state, reserved=state.reserved - held.size)
 
 
-def _count(state: State, month: date, *, used: int = 0, reserved: int = 0) -> State:
-    images = state.images.get(month, Images())
-    after = Images(images.used + used, images.reserved + reserved)
+def _count(state: State, month: date, more: Images) -> State:
+    now = state.images.get(month, Images())
+    after = Images(
+        now.used + more.used, now.reserved + more.reserved, now.bought + more.bought, now.buying + more.buying
+    )
     return replace(state, images={**state.images, month: after})
 
 

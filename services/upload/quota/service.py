@@ -24,10 +24,19 @@ class AccountService:
         self._entitlements = entitlements
 
     async def hold(
-        self, tenant: UUID, upload: UUID, size: int, lifetime: timedelta, month: date | None = None
+        self,
+        tenant: UUID,
+        upload: UUID,
+        size: int,
+        lifetime: timedelta,
+        month: date | None = None,
+        *,
+        paid: bool = False,
     ) -> Result:
-        """Makes the upload's reservation `size` bytes, and alive for `lifetime` from now. `month`: and one image."""
-        return await self.submit(tenant, Change(Reserve(upload, size, month), lifetime=lifetime))
+        """Makes the upload's reservation `size` bytes, and alive for `lifetime` from now. `month`: and one image;
+        `paid`: above the quota, if need be.
+        """
+        return await self.submit(tenant, Change(Reserve(upload, size, month, paid), lifetime=lifetime))
 
     async def release(self, tenant: UUID, upload: UUID) -> None:
         await self.submit(tenant, Change(Release(upload)))

@@ -28,6 +28,7 @@ class Known:
     rows: dict[UUID, Row] = field(default_factory=dict)
     keys: dict[str, UUID] = field(default_factory=dict)
     places: dict[Place, UUID] | None = None  # None when nobody in the batch asks for one
+    paying: frozenset[UUID] = frozenset()  # uploads credits are held for
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Sheet:
     garbage: list[tuple[str, str, int, datetime]] = field(default_factory=list)  # location, path, size, from when on
     tasks: list[tuple[UUID, str]] = field(default_factory=list)
     touched: dict[UUID, datetime] = field(default_factory=dict)  # reservations, and how long they live now
+    bought: list[UUID] = field(default_factory=list)  # images stored above the quota
     held: dict[UUID, Held] = field(init=False)
     rows: dict[UUID, Row] = field(init=False)
     versions: dict[str, dict[UUID, Row]] = field(default_factory=dict)  # older ones, by the id of their file

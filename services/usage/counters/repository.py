@@ -82,7 +82,8 @@ _SNAPSHOT = f"""
             GROUP BY m.year, m.month) AS traffic,
            (SELECT coalesce(jsonb_object_agg(f.metric, to_jsonb(f)), '{{}}')
             FROM tenant_figure AS f WHERE f.tenant_id = u.tenant_id) AS figures,
-           m.traffic AS used_traffic, m.images AS used_images, m.requests AS used_requests, m.disk AS used_disk
+           m.traffic AS used_traffic, m.images AS used_images, m.requests AS used_requests, m.disk AS used_disk,
+           m.bought_traffic
     FROM tenant_usage AS u, LATERAL ({MEASURED}) AS m WHERE u.tenant_id = $1
 """
 

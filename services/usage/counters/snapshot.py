@@ -87,6 +87,7 @@ class Snapshot(BaseModel):
     used_images: int
     used_requests: int
     used_disk: int
+    bought_traffic: int
     figures: dict[Metric, FigureRow]
 
     @property
@@ -94,14 +95,21 @@ class Snapshot(BaseModel):
         return Terms(self.version, self.plan, self.limit, self.limits)
 
     def standing(self, meter: Meter) -> tuple[int, int | None]:
-        """What is used of it in its unit, of the month that runs where it has months, and its limit."""
+        """What is used of it in its unit, of the month that runs where it has months, and its limit, with what was
+        bought.
+        """
         granted = self.terms.limit_of(meter.limit)
         if meter.told is not None:
             row, runs = self.figures.get(meter.metric), Month.of(self.as_of, ZoneInfo(self.timezone))
             told = None if row is None else Figure.stored(row.used, row.remaining, row.month)
             figure = (told or meter.told.before_any(meter.least)).on(runs)
             return figure.used, figure.limit(granted)
-        return self.bytes if meter.metric == "storage" else int(getattr(self, f"used_{meter.metric}")), granted
+        limit = None if granted is None else granted + self.bought(meter)
+        return self.bytes if meter.metric == "storage" else int(getattr(self, f"used_{meter.metric}")), limit
+
+    def bought(self, meter: Meter) -> int:
+        """For the month that runs, in its unit."""
+        return 0 if meter.bought is None else int(getattr(self, f"bought_{meter.metric}"))
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:

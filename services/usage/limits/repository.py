@@ -15,7 +15,7 @@ _STANDING = f"""
                WHEN 'requests' THEN coalesce(m.requests, 0)
                WHEN 'disk' THEN ({DISK.format(tenant="u.tenant_id")})
            END AS used,
-           f.used AS told, f.remaining, f.month
+           coalesce(m.traffic_bought, 0) AS bought_traffic, f.used AS told, f.remaining, f.month
     FROM tenant_usage AS u
     LEFT JOIN tenant AS t ON t.tenant_id = u.tenant_id
     LEFT JOIN tenant_month AS m ON m.tenant_id = u.tenant_id

@@ -21,8 +21,8 @@ class UsageCheckIn(BaseModel):
 
 
 class UsageCheckOut(BaseModel):
-    """`limit` is the plan's or that of a hard threshold below it; null, as `remaining`, is unlimited. `reset_at`: when
-    the metric begins from nothing again, null where it never does.
+    """`limit` is the plan's with what was `bought`, or that of a hard threshold below it; null, as `remaining`, is
+    unlimited. `reset_at`: when the metric begins from nothing again, null where it never does.
     """
 
     metric: Metric
@@ -30,6 +30,7 @@ class UsageCheckOut(BaseModel):
     amount: int
     used: int
     limit: int | None
+    bought: int
     remaining: int | None
     reset_at: datetime | None
     position: int
@@ -37,26 +38,29 @@ class UsageCheckOut(BaseModel):
 
 
 class LimitOut(BaseModel):
-    """One metric beside its plan's limit, null where it has none. `status`: full at the limit, critical from 95 %,
-    warning from 80 %. `reset_at`: the next month of the tenant, for what begins from nothing then.
+    """One metric beside its plan's limit with what was `bought` for the month that runs; null where it has none.
+    `status`: full at the limit, critical from 95 %, warning from 80 %. `reset_at`: the next month of the tenant, for
+    what begins from nothing then.
     """
 
     metric: Metric
     unit: Unit
     used: int
     limit: int | None
+    bought: int
     remaining: int | None
     percentage: float | None
     status: Status
     reset_at: datetime | None
 
     @classmethod
-    def of(cls, meter: Meter, used: int, limit: int | None, reset_at: datetime | None) -> Self:
+    def of(cls, meter: Meter, used: int, limit: int | None, reset_at: datetime | None, bought: int) -> Self:
         return cls(
             metric=meter.metric,
             unit=meter.unit,
             used=used,
             limit=limit,
+            bought=bought,
             remaining=remaining(used, limit),
             percentage=percentage(used, limit),
             status=status_of(used, limit),
@@ -83,7 +87,10 @@ class LimitsOut(BaseModel):
 def metered(usage: Snapshot) -> list[LimitOut]:
     """Every metric there is, of one moment."""
     zone = ZoneInfo(usage.timezone)
-    return [LimitOut.of(meter, *usage.standing(meter), meter.reset_at(usage.as_of, zone)) for meter in METERS.values()]
+    return [
+        LimitOut.of(meter, *usage.standing(meter), meter.reset_at(usage.as_of, zone), usage.bought(meter))
+        for meter in METERS.values()
+    ]
 
 
 def _is_within(item: LimitOut) -> bool:

@@ -20,12 +20,15 @@ from shared.events import Metric
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One metric of one tenant; `ceiling`: what may be used at most, by plan and by hard thresholds."""
+    """One metric of one tenant; `ceiling`: what may be used at most, by plan and by hard thresholds, with what was
+    `bought`.
+    """
 
     position: int
     as_of: datetime
     used: int
     ceiling: int | None
+    bought: int
     reset_at: datetime | None
 
 
@@ -46,6 +49,7 @@ class LimitService:
             amount=asked.amount,
             used=standing.used,
             limit=standing.ceiling,
+            bought=standing.bought,
             remaining=left,
             reset_at=standing.reset_at,
             position=standing.position,
@@ -64,10 +68,11 @@ class LimitService:
         if found is None:
             raise EntitlementsUnknown
         meter, zone = METERS[metric], ZoneInfo(found["timezone"])
-        used, limit = _used(found, meter, zone)
+        (used, limit), bought = _used(found, meter, zone), _bought(found, meter)
         scale = meter.scale(chosen=None if found["items"] is None else thresholds_of(found["items"]))
         reset_at = meter.reset_at(found["as_of"], zone)
-        return Standing(found["position"], found["as_of"], used, scale.ceiling(limit), reset_at)
+        ceiling = scale.ceiling(None if limit is None else limit + bought)
+        return Standing(found["position"], found["as_of"], used, ceiling, bought, reset_at)
 
     async def _find(self, tenant: UUID, metric: Metric) -> Any | None:
         async with self._database.transaction(tenant) as connection:
@@ -82,6 +87,10 @@ def _used(found: Any, meter: Meter, zone: tzinfo) -> tuple[int, int | None]:
     told = None if found["told"] is None else Figure.stored(found["told"], found["remaining"], found["month"])
     figure = (told or meter.told.before_any(meter.least)).on(Month.of(found["as_of"], zone))
     return figure.used, figure.limit(granted)
+
+
+def _bought(found: Any, meter: Meter) -> int:
+    return 0 if meter.bought is None else int(found[f"bought_{meter.metric}"])
 
 
 def _terms(found: Any) -> Terms:

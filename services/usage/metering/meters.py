@@ -9,7 +9,7 @@ from services.usage.entitlements.rules import STORAGE
 from services.usage.figures.figure import Told
 from services.usage.months import Month
 from services.usage.thresholds.rules import DEFAULTS, Scale, Threshold
-from shared.events import EVENTS, CreditsChanged, Event, Metric, TenantDeleted, TenantEvent
+from shared.events import EVENTS, CreditsChanged, Event, Metric, TenantDeleted, TenantEvent, TrafficBought
 
 Unit = Literal["bytes", "images", "requests", "members", "projects", "credits"]
 
@@ -19,14 +19,16 @@ AHEAD = timedelta(days=1)  # what a clock may be wrong by: a month further ahead
 @dataclass(frozen=True, slots=True)
 class Meter:
     """`limit` names the plan's entitlement, None: no plan limits it. `months`: columns of `tenant_month` that sum to
-    what is used; it begins from nothing with each month of the tenant. `told`: an event says outright how much it is.
-    `least`: what every tenant has; a share of the limit is not reached by that alone.
+    what is used; it begins from nothing with each month of the tenant. `bought`: the column of what the month's limit
+    was raised by. `told`: an event says outright how much it is. `least`: what every tenant has; a share of the limit
+    is not reached by that alone.
     """
 
     metric: Metric
     unit: Unit
     limit: str | None = None
     months: tuple[str, ...] = ()
+    bought: str | None = None
     told: Told | None = None
     least: int = 0
 
@@ -55,7 +57,7 @@ class Meter:
 
 _ROWS = (
     Meter("storage", "bytes", STORAGE),  # files.v1, in tenant_usage
-    Meter("traffic", "bytes", "traffic_bytes_month", ("traffic_in", "traffic_out")),  # traffic.v1
+    Meter("traffic", "bytes", "traffic_bytes_month", ("traffic_in", "traffic_out"), "traffic_bought"),  # traffic.v1
     Meter("images", "images", "images_month", ("images",)),  # files.v1
     Meter("requests", "requests", None, ("requests",)),  # traffic.v1
     Meter("disk", "bytes"),  # the Docker Engine, in disk_usage
@@ -79,4 +81,4 @@ def _told_by(event: type[Event]) -> tuple[tuple[Meter, Told], ...]:
 
 TELLING: Mapping[type, tuple[tuple[Meter, Told], ...]] = {
     event: told for event in EVENTS.values() if (told := _told_by(event))
-}
+} | {TrafficBought: ()}  # no figure, but a limit to be counted by

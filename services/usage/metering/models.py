@@ -6,7 +6,8 @@ from sqlmodel import Field, SQLModel
 
 
 class TenantMonth(SQLModel, table=True):
-    """What a tenant used in one month of its time zone; traffic in bytes. `begun`: thresholds were judged by it; the
+    """What a tenant used in one month of its time zone; traffic in bytes, of which so much more than the plan's was
+    `bought`. `begun`: thresholds were judged by it; the
     newest of these is the one they stand by.
     """
 
@@ -17,6 +18,7 @@ class TenantMonth(SQLModel, table=True):
         CheckConstraint("traffic_out >= 0"),
         CheckConstraint("requests >= 0"),
         CheckConstraint("images >= 0"),
+        CheckConstraint("traffic_bought >= 0"),
     )
 
     tenant_id: UUID = Field(primary_key=True)
@@ -26,5 +28,6 @@ class TenantMonth(SQLModel, table=True):
     traffic_out: int = Field(default=0, sa_type=BigInteger)
     requests: int = Field(default=0, sa_type=BigInteger)
     images: int = Field(default=0, sa_type=BigInteger)
+    traffic_bought: int = Field(default=0, sa_type=BigInteger)
     begun: bool = False
     updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))

@@ -17,13 +17,16 @@ _LOAD = f"""
 """
 
 _SAVE = """
-    INSERT INTO tenant_month AS m (tenant_id, year, month, traffic_in, traffic_out, requests, images, begun, updated_at)
-    SELECT *, $9::timestamptz
-    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bool[])
+    INSERT INTO tenant_month AS m (tenant_id, year, month, traffic_in, traffic_out, requests, images, traffic_bought,
+        begun, updated_at)
+    SELECT *, $10::timestamptz
+    FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+        $9::bool[])
     ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, year, month) DO UPDATE
     SET traffic_in = m.traffic_in + excluded.traffic_in, traffic_out = m.traffic_out + excluded.traffic_out,
         requests = m.requests + excluded.requests, images = m.images + excluded.images,
+        traffic_bought = m.traffic_bought + excluded.traffic_bought,
         begun = m.begun OR excluded.begun, updated_at = excluded.updated_at
 """
 
@@ -37,6 +40,7 @@ DISK = """
 # What the tenant `u` uses of everything but storage; $2: the time zone its months are of.
 MEASURED = f"""
     SELECT coalesce(sum(n.traffic_in + n.traffic_out), 0)::bigint AS traffic,
+           coalesce(sum(n.traffic_bought), 0)::bigint AS bought_traffic,
            coalesce(sum(n.images), 0)::bigint AS images, coalesce(sum(n.requests), 0)::bigint AS requests,
            ({DISK.format(tenant="u.tenant_id")}) AS disk
     FROM tenant_month AS n

@@ -16,7 +16,15 @@ from services.usage.metering.meters import MONTHLY, Meter
 from services.usage.months import Month
 from services.usage.thresholds.rules import Arms, Crossings, Passed, Scale
 from services.usage.traffic.rules import month_of
-from shared.events import EntitlementsChanged, Event, FileReplaced, FileStored, Metric, TrafficRecorded
+from shared.events import (
+    EntitlementsChanged,
+    Event,
+    FileReplaced,
+    FileStored,
+    Metric,
+    TrafficBought,
+    TrafficRecorded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +35,17 @@ class Sums:
     traffic_out: int = 0
     requests: int = 0
     images: int = 0
+    traffic_bought: int = 0
 
     def plus(self, more: "Sums") -> "Sums":
         return Sums(*(getattr(self, name) + getattr(more, name) for name in NAMES))
 
     def used(self, meter: Meter) -> int:
         return sum(getattr(self, name) for name in meter.months)
+
+    def limit(self, meter: Meter, granted: int | None) -> int | None:
+        """The plan's, and what was bought beyond it."""
+        return granted if granted is None or meter.bought is None else granted + int(getattr(self, meter.bought))
 
 
 NAMES = tuple(column.name for column in fields(Sums))
@@ -95,6 +108,9 @@ def _step(event: Event | None, entry: Entry, zone: tzinfo) -> list[Step]:
     match event:
         case TrafficRecorded():
             return [Step(month_of(event, zone), event.until, entry.traceparent, _sums(event))]
+        case TrafficBought():
+            month = Month.read(event.month)
+            return [Step(month, event.at, entry.traceparent, Sums(traffic_bought=event.bytes))]
         case EntitlementsChanged():
             terms = Terms.of(event.version, event.plan, event.entitlements)
             return [Step(Month.of(entry.time, zone), entry.time, entry.traceparent, terms=terms)]
@@ -150,7 +166,7 @@ class _Walker:
         self._added: dict[Month, Sums] = {}
         self._started: list[Month] = []
         self._dials = [
-            Dial(meter, held.scales[meter.metric], held.arms.get(meter.metric, {}), held.terms.limit_of(meter.limit))
+            Dial(meter, held.scales[meter.metric], held.arms.get(meter.metric, {}), self._limit(meter))
             for meter in MONTHLY
         ]
 
@@ -182,13 +198,19 @@ class _Walker:
 
     def judge(self, at: datetime, traceparent: str | None, *, anew: bool = False) -> None:
         """`anew`: by other terms or thresholds than those it stands by, maybe."""
-        for dial in self._dials if anew else ():
-            dial.take(self._terms.limit_of(dial.meter.limit))
+        for dial in self._dials:
+            limit = self._limit(dial.meter)  # a month's own, where something was bought
+            if anew or limit != dial.limit:
+                dial.take(limit)
         if self.begun is None:
             return
         sums = self._sums.get(self.begun, _NOTHING)
         for dial in self._dials:
             dial.turn(sums.used(dial.meter), at, traceparent, self.begun)
+
+    def _limit(self, meter: Meter) -> int | None:
+        sums = _NOTHING if self.begun is None else self._sums.get(self.begun, _NOTHING)
+        return sums.limit(meter, self._terms.limit_of(meter.limit))
 
     def result(self) -> Metered:
         passed = [dial.crossings(self._tenant) for dial in self._dials if dial.passed]

@@ -74,7 +74,7 @@ class Customer:
     @property
     def token(self) -> str:
         who = Principal(kind="user", user_id=self.user, tenant_id=self.tenant, tenant_slug="t", role="owner")
-        return sign(who, secret=SECRET, audience="upload", issuer="gateway")
+        return sign(who, secret=self.service.settings.internal_secret, audience="upload", issuer="gateway")
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any, dict[str, str]]:
         headers = {"stowage-internal": self.token, **options.pop("headers", {})}

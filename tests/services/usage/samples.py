@@ -20,6 +20,7 @@ from shared.events import (
     StorageAdjusted,
     TenantCreated,
     TenantEvent,
+    TrafficBought,
     TrafficItem,
     TrafficRecorded,
 )
@@ -183,6 +184,14 @@ def credited(
     return record(
         seq, CreditsChanged(tenant_id=tenant, balance=balance, spent_month=spent, month=month, at=at or moment(seq)), at
     )
+
+
+def bought(seq: int, size: int, month: str = "2026-03", *, tenant: UUID = TENANT, at: datetime | None = None) -> Record:
+    """Bytes of traffic above the plan's."""
+    event = TrafficBought(
+        tenant_id=tenant, transaction_id=UUID(int=seq), bytes=size, credits=1, month=month, at=at or moment(seq)
+    )
+    return record(seq, event, at)
 
 
 def traffic(seq: int, until: datetime, *items: tuple[UUID | None, int, int, int], tenant: UUID = TENANT) -> Record:

@@ -27,7 +27,18 @@ from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.fakes import FakeBilling, FakeLedger
 from tests.services.usage.neighbours import neighbours
-from tests.services.usage.samples import PROJECTS, START, credited, deleted, granted, stored, told, trace, traffic
+from tests.services.usage.samples import (
+    PROJECTS,
+    START,
+    bought,
+    credited,
+    deleted,
+    granted,
+    stored,
+    told,
+    trace,
+    traffic,
+)
 
 
 @dataclass
@@ -186,6 +197,19 @@ async def test_traffic_twice_with_a_gap_beside_files_is_added_once(running: Runn
         )
         sums = [sum(column) for column in zip(*(row[1:4] for row in rows), strict=True)]
         assert list(whole) == sums, "in the same commit"
+
+
+async def test_traffic_bought_twice_with_a_gap_raises_the_limit_once(running: Running) -> None:
+    tenant = uuid4()
+    sold = [bought(seq, 10, "2026-03", tenant=tenant, at=START) for seq in (1, 2, 3)]
+    running.ledger.entries = sold
+    await running.send(granted(1, 100, tenant=tenant), sold[0], sold[0], sold[2], sold[2], sold[1])
+    month = "SELECT sum(traffic_bought)::bigint AS n FROM tenant_month WHERE tenant_id = $1"
+    found = await running.row(month, tenant, lambda row: (row["n"] or 0) >= 30)
+    await running.send(*sold, stored(1, 5, tenant=tenant))
+    await running.settled(tenant, lambda usage: usage.position == 1)
+    again = await running.row(month, tenant, bool)
+    assert (found["n"], again["n"]) == (30, 30)
 
 
 async def test_credits_kafka_lost_are_fetched_from_billing_and_members_are_the_newest(running: Running) -> None:

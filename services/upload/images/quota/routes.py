@@ -26,6 +26,7 @@ async def get_image_quota_of(user_email: str, who: CurrentTenant, services: Serv
 
 async def _quota(services: Services, tenant: UUID) -> ImageQuotaOut:
     try:
-        return ImageQuotaOut.of(await services.image_quota.allowance(tenant))
+        allowance = await services.image_quota.allowance(tenant)
     except ImageQuotaRefused as error:
         return ImageQuotaOut(can_upload=False, quota_info=None, message_code=error.refusal)
+    return ImageQuotaOut.of(allowance, await services.image_quota.offer(tenant, allowance))

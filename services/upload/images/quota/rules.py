@@ -24,15 +24,18 @@ DETAILS: dict[Code, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Images of one month; `limit` None is unlimited. `used` has those under way in it: it is what cannot be used."""
+    """Images of one month; `limit` None is unlimited. `used` has those under way in it: it is what cannot be used.
+    `bought` of them are above the limit, for credits.
+    """
 
     plan: str
     limit: int | None
     used: int
+    bought: int = 0
 
     @property
     def remaining(self) -> int | None:
-        return None if self.limit is None else max(0, self.limit - self.used)
+        return None if self.limit is None else max(0, self.limit + self.bought - self.used)
 
     @property
     def allowed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from urllib.parse import quote
 from uuid import UUID
@@ -11,6 +11,7 @@ import asyncpg
 
 from services.upload.entitlements.service import EntitlementService
 from services.upload.errors import EntitlementsUnknown, ImageQuotaNotFound, NoImageLeft, NoPlan
+from services.upload.images.purchases.provider import CreditAccount, Offer
 from services.upload.images.quota import repository
 from services.upload.images.quota.rules import DETAILS, Allowance, Code, ZoneUnknown, month_of
 from services.upload.quota.rules import Images, State
@@ -33,10 +34,11 @@ class Month:
 
 
 class ImageQuotaRefused(DomainError):
-    """403 with one of S2.3's codes; `allowance` None where nothing is known of it."""
+    """403 with one of S2.3's codes; `allowance` None where nothing is known of it. `offer`: credits let it pass."""
 
-    def __init__(self, code: Code, allowance: Allowance | None, upgrade_url: str) -> None:
-        super().__init__(code, 403, DETAILS[code], quota_info=quota_info(allowance), upgrade_url=upgrade_url)
+    def __init__(self, code: Code, allowance: Allowance | None, upgrade_url: str, offer: Offer | None = None) -> None:
+        more = {} if offer is None else {"credits": asdict(offer)}
+        super().__init__(code, 403, DETAILS[code], quota_info=quota_info(allowance), upgrade_url=upgrade_url, **more)
         self.refusal = code
 
 
@@ -47,12 +49,14 @@ class ImageQuotaService:
         entitlements: EntitlementService,
         clock: Clock,
         gateway: ServiceClient | None,
+        credit: CreditAccount,
         upgrade_url: str,
     ) -> None:
         self._database = database
         self._entitlements = entitlements
         self._clock = clock
         self._gateway = gateway
+        self._credit = credit
         self._upgrade_url = upgrade_url
 
     async def month(self, tenant: UUID) -> Month:
@@ -103,23 +107,30 @@ class ImageQuotaService:
         except _UNKNOWN as error:
             raise ImageQuotaRefused("IMAGE_QUOTA_CHECK_ERROR", None, self._upgrade_url) from error
 
-    def refusal(self, error: NoImageLeft, plan: str) -> ImageQuotaRefused:
+    async def offer(self, tenant: UUID, allowance: Allowance) -> Offer | None:
+        """What one above the limit costs; None where there is none to go beyond, or billing does not say."""
+        return await self._credit.offer(tenant) if allowance.limit else None
+
+    async def refusal(self, tenant: UUID, error: NoImageLeft, plan: str) -> ImageQuotaRefused:
         allowance = allowance_of(error.state, error.month, plan)
-        return ImageQuotaRefused(allowance.code, allowance, self._upgrade_url)
+        offer = await self.offer(tenant, allowance)
+        return ImageQuotaRefused(allowance.code, allowance, self._upgrade_url, offer)
 
 
 def allowance_of(state: State, month: date, plan: str) -> Allowance:
     images = state.images.get(month, Images())
-    return Allowance(plan, state.images_limit, images.used + images.reserved)
+    return Allowance(plan, state.images_limit, images.used + images.reserved, images.bought + images.buying)
 
 
 def quota_info(allowance: Allowance | None) -> dict[str, str | int | None] | None:
-    """As S2.4 has it; `quota_limit` and `quota_remaining` are null when unlimited."""
+    """As S2.4 has it; `quota_limit` and `quota_remaining` are null when unlimited. `bought` where there are any."""
     if allowance is None:
         return None
+    more = {"bought": allowance.bought} if allowance.bought else {}
     return {
         "plan_name": allowance.plan,
         "quota_limit": allowance.limit,
         "quota_used": allowance.used,
         "quota_remaining": allowance.remaining,
+        **more,
     }

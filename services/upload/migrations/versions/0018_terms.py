@@ -5,7 +5,7 @@ from alembic import op
 from services.upload.entitlements.news import CHANNEL
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 
 _TERMS = (
     *("plan", "max_file_bytes", "allowed_types", "images_month", "trash_days", "versions_kept", "timezone"),

@@ -21,7 +21,7 @@ from shared.db import Database
 from shared.security import Principal, sign
 from shared.security.principal import Role
 from tests.fixtures.postgres import PostgresServer, query
-from tests.services.upload.conftest import SECRET, Billing, Customer, Upload, serving, settings_for
+from tests.services.upload.conftest import Billing, Customer, Upload, serving, settings_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ class Photographer(Customer):
             email=self.email,
             is_admin=self.is_admin,
         )
-        return sign(who, secret=SECRET, audience="upload", issuer="gateway")
+        return sign(who, secret=self.service.settings.internal_secret, audience="upload", issuer="gateway")
 
     async def send(
         self,

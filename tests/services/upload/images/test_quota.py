@@ -297,7 +297,9 @@ async def test_bytes_are_counted_with_it(studio: Studio) -> None:
     assert (await who.image_quota())["quota_info"]["quota_used"] == 1
 
 
-async def hang_up(who: Photographer, held: Callable[[], Awaitable[Any]] | None = None) -> None:
+async def hang_up(
+    who: Photographer, held: Callable[[], Awaitable[Any]] | None = None, path: str = "/api/images/upload"
+) -> None:
     """Sends half a picture and goes, not before something is `held` for it."""
     body = form(PICTURE, {})
     writer = body()
@@ -312,7 +314,7 @@ async def hang_up(who: Photographer, held: Callable[[], Awaitable[Any]] | None =
         raise ConnectionResetError
 
     with pytest.raises((aiohttp.ClientError, ConnectionResetError)):
-        await who.call("POST", "/api/images/upload", data=half(), headers={"Content-Type": kind})
+        await who.call("POST", path, data=half(), headers={"Content-Type": kind})
 
 
 async def send_in_two(who: Photographer, go: asyncio.Event) -> int:

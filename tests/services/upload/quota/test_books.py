@@ -38,15 +38,20 @@ class World:
     garbage: list[str] = field(default_factory=list)
     placed: set[str] = field(default_factory=set)
     images: Counter[date] = field(default_factory=Counter)  # admitted by a settlement, counted by hand
+    paying: set[UUID] = field(default_factory=set)  # uploads credits are held for
+    bought: list[UUID] = field(default_factory=list)
 
     def commit(self, changes: list[Change]) -> list[Result]:
         shown = (r for r in self.rows.values() if r["version_of"] is None and r["trashed_at"] is None)
         places = {(r["category"], r["folder"], r["name"]): UUID(r["id"]) for r in shown}
-        known = Known(self.state, self.head, self.versions_kept, self.held, self.rows, {}, places)
+        known = Known(
+            self.state, self.head, self.versions_kept, self.held, self.rows, {}, places, frozenset(self.paying)
+        )
         months = {c.command.id: held.month for c in changes if (held := self.held.get(c.command.id)) is not None}
         done, results = books.run(known, NOW, {}, changes)
         self.state, self.head, self.held = done.state, done.head, done.held
         self.entries += done.entries
+        self.bought += done.bought
         self.placed |= {entry.event.path for entry in done.entries}
         self.garbage += [path for _, path, _, _ in done.garbage]
         assert not set(done.updated) & {UUID(row["id"]) for row in done.inserted}
@@ -72,7 +77,10 @@ class World:
             counted = self.state.images.get(month, Images())
             waiting = sum(held.month == month for held in self.held.values())
             assert (counted.used, counted.reserved) == (self.images[month], waiting)
-            assert counted.used + counted.reserved <= IMAGES
+            assert counted.used + counted.reserved <= IMAGES + counted.bought + counted.buying
+            assert counted.buying == sum(held.month == month and held.paid for held in self.held.values())
+        assert sum(images.bought for images in self.state.images.values()) == len(self.bought)
+        assert set(self.bought) | {upload for upload, held in self.held.items() if held.paid} <= self.paying
         assert folded(self.entries) == kinds(self.rows)
         assert sum(entry.delta for entry in self.entries) == self.state.used
         self.check_chain()
@@ -156,10 +164,13 @@ def change_of(draw: Any, world: World) -> Change:
     upload = draw(st.sampled_from([fresh, *world.held]))
     file = draw(st.sampled_from([fresh, *world.rows]))
     size = draw(st.integers(0, LIMIT // 2))
+    paid = draw(st.booleans())
+    if paid and draw(st.booleans()):  # others say so, and nothing is held for them
+        world.paying.add(upload)
     values = {"name": draw(st.sampled_from(["a", "b"])), "path": f"customers/{uuid4()}"}
     values["category"] = draw(st.sampled_from(["documents", "properties"]))
     options = {
-        "reserve": Change(Reserve(upload, size, draw(st.sampled_from([None, *MONTHS])))),
+        "reserve": Change(Reserve(upload, size, draw(st.sampled_from([None, *MONTHS])), paid)),
         "settle": settlement(draw, upload, size, None),
         "replace": settlement(draw, upload, size, file),
         "release": Change(Release(upload)),

@@ -20,7 +20,7 @@ from shared.events import Metric
 from shared.kafka.records import Record
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.api import SERVICE, Api, person
-from tests.services.usage.samples import TENANT, granted, stored, traffic
+from tests.services.usage.samples import TENANT, bought, granted, stored, traffic
 
 NOW = datetime.now(UTC)
 THIS = Month.of(NOW, UTC)
@@ -153,6 +153,54 @@ async def test_what_no_plan_limits_has_amounts_only(api: Api, usage_db: ServiceD
     await choose(api, "requests", {"amount": 5}, {"amount": 9})
     await api.moved(moved(2, 10, 3))
     assert [(what, level) for what, level, _ in await events(usage_db, "requests")] == [("crossed", 5), ("crossed", 9)]
+
+
+async def test_traffic_that_was_bought(api: Api, usage_db: ServiceDatabase) -> None:
+    """Raises the limit of its month, at once and everywhere, and is gone with it."""
+    await api.moved(granted(1, 100, traffic=1000), moved(1, 1100))
+    assert (await check(api, "traffic", 1))["allowed"] is False
+    await api.moved(bought(1, 1000, str(THIS), at=NOW))
+    found = await check(api, "traffic", 900)
+    assert (found["allowed"], found["used"], found["limit"], found["bought"]) == (True, 1100, 2000, 1000)
+    assert (await check(api, "traffic", 901))["allowed"] is False
+    rang = [(what, level) for what, level, _ in await events(usage_db, "traffic")]
+    assert rang == [("crossed", n) for n in (80, 95, 100)] + [("cleared", n) for n in (100, 95, 80)]
+    limits = (await api.get("/api/usage/limits"))[1]["items"][1]
+    shown = [limits[name] for name in ("used", "limit", "bought", "remaining", "percentage", "status")]
+    assert shown == [1100, 2000, 1000, 900, 55.0, "ok"]
+    assert (await api.get("/api/usage/summary"))[1]["metrics"][1] == limits
+    await api.moved(granted(2, 100, traffic=2000))  # another plan keeps it
+    assert (await check(api, "traffic", 0))["limit"] == 3000
+    await api.moved(granted(3, 100))
+    assert (await check(api, "traffic", 2**50))["allowed"] is True
+
+
+async def test_next_month_what_was_bought_is_gone(worker_db: Database, usage_db: ServiceDatabase) -> None:
+    clock = FixedClock(NOW)
+    counters = CounterService(ThresholdService(), clock)
+    async with worker_db.transaction() as connection:
+        await counters.apply(
+            connection, [granted(1, None, traffic=100), bought(1, 100, str(THIS), at=NOW), moved(1, 90)]
+        )
+    assert await events(usage_db, "traffic") == [], "90 of 200"
+    clock.advance(NEXT - NOW + timedelta(hours=6))
+    await Sweep(worker_db, counters, clock).run()
+    async with worker_db.transaction() as connection:
+        await counters.apply(connection, [moved(2, 90, at=clock.now())])
+    assert [(what, level) for what, level, _ in await events(usage_db, "traffic")] == [("crossed", 80)], "90 of 100"
+
+
+async def test_bought_for_a_month_that_is_over(api: Api) -> None:
+    """News that come late raise nothing now."""
+    await api.moved(granted(1, 100, traffic=1000), moved(1, 10), bought(1, 500, LAST.strftime("%Y-%m"), at=NOW))
+    found = await check(api, "traffic", 0)
+    assert (found["limit"], found["bought"]) == (1000, 0)
+
+
+async def test_a_hard_threshold_stands_above_what_is_bought(api: Api) -> None:
+    await api.moved(granted(1, 100, traffic=1000), bought(1, 1000, str(THIS), at=NOW), moved(1, 10))
+    await choose(api, "traffic", {"amount": 500, "hard": True})
+    assert [(await check(api, "traffic", n))["allowed"] for n in (490, 491)] == [True, False]
 
 
 async def test_images_of_the_month(api: Api, usage_db: ServiceDatabase) -> None:

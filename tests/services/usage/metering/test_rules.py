@@ -19,7 +19,7 @@ from services.usage.months import Month
 from services.usage.thresholds.rules import Level, Passed, Scale, Threshold
 from shared.events import FileStored, Metric, TrafficRecorded
 from shared.kafka.records import Record
-from tests.services.usage.samples import PROJECTS, TENANT, granted, stored, traffic
+from tests.services.usage.samples import PROJECTS, TENANT, bought, granted, stored, traffic
 
 MARCH, APRIL, MAY = Month(2026, 3), Month(2026, 4), Month(2026, 5)
 MONTHS = [MARCH, APRIL, MAY]
@@ -83,7 +83,7 @@ def histories(draw: st.DrawFn, *, limits: bool = True) -> list[Record]:
     for seq in range(1, draw(st.integers(1, 30))):
         running = min(2, running + draw(st.sampled_from([0, 0, 0, 0, 1])))
         month = MONTHS[draw(st.sampled_from([running, running, running, 0, 1]))]
-        match draw(st.sampled_from(["traffic", "traffic", "image", "file", *(["limit"] if limits else [])])):
+        match draw(st.sampled_from(["traffic", "traffic", "image", "file", *(["limit", "bought"] if limits else [])])):
             case "traffic":
                 entries.append(moved(seq, month, draw(st.integers(0, 60)), draw(st.integers(0, 4))))
             case "image":
@@ -92,6 +92,8 @@ def histories(draw: st.DrawFn, *, limits: bool = True) -> list[Record]:
             case "file":
                 files += 1
                 entries.append(stored(files, 5))
+            case "bought":
+                entries.append(bought(seq, draw(st.integers(1, 60)), str(month), at=day(month)))
             case _:
                 versions += 1
                 at = day(MONTHS[running])
@@ -182,7 +184,7 @@ def test_crossed_and_cleared_take_turns_and_nothing_is_left_to_find(entries: lis
     assert (begun.begun, begun.crossings, missed) == ([], [], [])
     sums = held.months.sums.get(month, Sums())
     for meter in MONTHLY:
-        limit, scale = held.months.terms.limit_of(meter.limit), SCALES[meter.metric]
+        limit, scale = sums.limit(meter, held.months.terms.limit_of(meter.limit)), SCALES[meter.metric]
         stands = {t.level for t in scale.thresholds if scale.reached(t, sums.used(meter), limit)}
         assert {level for metric, level in open_ if metric == meter.metric} == stands
 
