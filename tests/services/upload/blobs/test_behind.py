@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Iterator[IO[bytes]]:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("step", [1000, PIECE // 3, PIECE, 5 * PIECE])

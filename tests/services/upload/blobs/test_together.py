@@ -39,7 +39,7 @@ async def test_each_is_at_its_place_and_folders_are_synced_once(
     monkeypatch.setattr(os, "fsync", noted)
     (tmp_path / "there").mkdir()
     blobs = {tmp_path / place / f"{number}": os.urandom(70) for place in ("there", "new/one") for number in range(5)}
-    await asyncio.gather(*(together.write(path, [content[:30], content[30:]]) for path, content in blobs.items()))
+    await asyncio.gather(*(together.write(str(path), [content[:30], content[30:]]) for path, content in blobs.items()))
     assert {path: path.read_bytes() for path in blobs} == blobs
     assert {str(path) for path in blobs} <= set(synced), "every blob"
     folders = [place for place in synced if place in {str(tmp_path / "there"), str(tmp_path / "new/one")}]
@@ -48,8 +48,8 @@ async def test_each_is_at_its_place_and_folders_are_synced_once(
 
 
 async def test_more_than_a_round_and_one_after_the_other(together: Together, tmp_path: Path) -> None:
-    await asyncio.gather(*(together.write(tmp_path / f"{number}", [b"x"]) for number in range(5 * MOST)))
-    await together.write(tmp_path / "last", [])
+    await asyncio.gather(*(together.write(str(tmp_path / f"{number}"), [b"x"]) for number in range(5 * MOST)))
+    await together.write(str(tmp_path / "last"), [])
     assert len(names(tmp_path)) == 5 * MOST + 1
 
 
@@ -63,7 +63,7 @@ async def test_one_that_fails_fails_alone(together: Together, tmp_path: Path, mo
         sync(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    writes = [together.write(tmp_path / name, [b"mine"]) for name in ("a", "taken", "b", "full", "c")]
+    writes = [together.write(str(tmp_path / name), [b"mine"]) for name in ("a", "taken", "b", "full", "c")]
     a, taken, b, no_room, c = await asyncio.gather(*writes, return_exceptions=True)
     assert (a, b, c) == (None, None, None)
     assert isinstance(taken, Occupied)
@@ -86,14 +86,14 @@ async def test_a_folder_that_cannot_be_synced_fails_all_below_it(
 
     monkeypatch.setattr(os, "fsync", broken)
     paths = [tmp_path / folder / name for folder in ("good", "bad") for name in ("1", "2")]
-    said = await asyncio.gather(*(together.write(path, [b"x"]) for path in paths), return_exceptions=True)
+    said = await asyncio.gather(*(together.write(str(path), [b"x"]) for path in paths), return_exceptions=True)
     assert said[:2] == [None, None]
     assert all(isinstance(error, OSError) for error in said[2:])
 
 
 async def test_nobody_waits_for_one_who_has_left(together: Together, tmp_path: Path) -> None:
-    left, stays = together.write(tmp_path / "left", [b"x"]), together.write(tmp_path / "stays", [b"x"])
+    left, stays = together.write(str(tmp_path / "left"), [b"x"]), together.write(str(tmp_path / "stays"), [b"x"])
     left.cancel()
     async with asyncio.timeout(5):
         await stays
-        await together.write(tmp_path / "later", [b"x"])
+        await together.write(str(tmp_path / "later"), [b"x"])
