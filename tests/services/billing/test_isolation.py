@@ -12,7 +12,6 @@ from tests.services.billing.world import Team, World, told
 TABLES = [
     "subscription",
     "subscription_history",
-    "subscription_trial",
     "payment",
     "payment_transition",
     "outbox_head",

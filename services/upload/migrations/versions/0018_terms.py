@@ -2,8 +2,6 @@
 
 from alembic import op
 
-from services.upload.entitlements.news import CHANNEL
-
 revision = "0018"
 down_revision = "0017"
 
@@ -17,10 +15,10 @@ def upgrade() -> None:
     # A trigger, so that no way of changing them can forget it. NOTIFY makes commits that have one wait for each other:
     # what an upload writes, used and reserved, is not among these columns.
     op.execute(
-        f"""
+        """
         CREATE FUNCTION tell_terms() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            PERFORM pg_notify('{CHANNEL}', NEW.tenant_id::text);
+            PERFORM pg_notify('upload_terms', NEW.tenant_id::text);
             RETURN NULL;
         END $$
         """

@@ -17,6 +17,7 @@ from tests.services.billing.catalogue.family import family, put
 from tests.services.billing.subscriptions.test_time_travel import DAY, Travel, travelling
 from tests.services.billing.world import Team, World, running
 
+SOLD = "48c74923c353ac7dfd6dc7a51c95cbe07c1313aa6171b0763edb089c2c243064"  # Pro, version 1
 TRIAL = put("name: Pro", "name: Pro\ntrial_days: 14")
 
 
@@ -198,6 +199,7 @@ def test_a_plan_without_a_trial_is_what_it_was(tmp_path: Path) -> None:
     """Its version's digest is in databases."""
     said = load(family(tmp_path, TRIAL)).plans["pro"]
     plain = load(DEFAULT).plans["pro"]
+    assert plain.digest == SOLD, "from before there were trials"
     assert (said.trial_days, plain.trial_days) == (14, 0)
     assert said.digest != plain.digest
     assert said.model_copy(update={"trial_days": 0}).digest == plain.digest
