@@ -108,7 +108,6 @@ _DECIDE = """
 """
 _START = "UPDATE cleanup SET started_at = coalesce(started_at, now()) WHERE id = $1 RETURNING started_at < now()"
 _END = "UPDATE cleanup SET ended_at = now() WHERE id = $1"
-_EXPIRED = "SELECT id FROM reservation WHERE id = ANY($1::uuid[]) AND expires_at < now()"
 _DROP_THUMBNAILS = """
     WITH unused AS (
         SELECT FROM thumbnail WHERE file_id = $1 HAVING max(last_used) <= $2::timestamptz
@@ -171,10 +170,6 @@ async def decide(connection: Any, cleanup: UUID, outcomes: Sequence[tuple[int, s
 
 async def end(connection: Any, cleanup: UUID) -> None:
     await connection.execute(_END, cleanup)
-
-
-async def expired(connection: Any, reservations: Sequence[UUID]) -> set[UUID]:
-    return {row["id"] for row in await connection.fetch(_EXPIRED, list(reservations))}
 
 
 async def drop_thumbnails(connection: Any, file: UUID, unused_since: datetime) -> bool:

@@ -217,6 +217,25 @@ async def test_new_bytes_for_a_file(service: Upload) -> None:
     await consistent(service, ada)
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"content-range": "bytes 0-2/9"}, (400, "partial_put")),
+        ({"content-encoding": "gzip"}, (415, "encoding_not_supported")),
+    ],
+)
+async def test_what_is_not_the_whole_file_replaces_nothing(
+    service: Upload, said: dict[str, str], refused: tuple[int, str]
+) -> None:
+    ada = service.customer()
+    _, path = await made(ada, b"old words")
+    status, problem, headers = await ada.call("PUT", f"{path}/content", data=b"new", headers=said)
+    assert (status, problem["code"]) == refused
+    assert headers["connection"] == "close", "the rest of the body is not wanted"
+    assert (await ada.call("GET", f"{path}/content"))[1] == b"old words"
+    await consistent(service, ada)
+
+
 async def test_a_replacement_pays_for_the_difference(service: Upload) -> None:
     ada = service.customer()
     _, path = await made(ada, b"x" * (LIMIT - 10))
