@@ -8,6 +8,7 @@ from uuid import UUID
 from services.upload.cleanup.rules import Kind
 
 ITEMS = 10_000  # of one plan
+COMPARED = 300  # pictures, the best of those that share a part of their hash
 
 # What must still be so when an item's turn comes, as the row's JSON has it.
 _GIVEN = """jsonb_build_object('sha256', f.sha256, 'path', f.path, 'category', f.category,
@@ -41,7 +42,8 @@ _SELECTIONS: dict[Kind, str] = {
     """,
     # Alike in all but 3 of the 64 bits of their hash, and in what they show: of neighbours the largest picture stays,
     # then the oldest, and only where it has no better neighbour itself. Two hashes that differ in 3 bits agree in one
-    # of four quarters; a quarter that hundreds share says nothing.
+    # of four quarters. Where hundreds share one, each is compared with the best of them, and with the best that have
+    # just its hash; what is left undecided in such a crowd is seen the next time, when the others have gone.
     "near_duplicates": f"""
         WITH live AS MATERIALIZED (
             SELECT f.id, f.name, f.size, f.sha256, f.created_at, {_GIVEN} AS given,
@@ -49,19 +51,18 @@ _SELECTIONS: dict[Kind, str] = {
             FROM stored_file AS f JOIN image AS i ON i.file_id = f.id
             WHERE {_SHOWN} AND i.embedding IS NOT NULL AND $3::int IS NOT NULL
               AND f.id NOT IN (SELECT thing_id FROM cleanup_item WHERE cleanup_id = $1)
-        ), quarters AS MATERIALIZED (
-            SELECT * FROM (
-                SELECT id, n, phash >> (16 * n) & 65535 AS bits,
-                    count(*) OVER (PARTITION BY n, phash >> (16 * n) & 65535) AS sharing
-                FROM live CROSS JOIN generate_series(0, 3) AS n
-            ) AS q WHERE sharing <= 300
+        ), parts AS MATERIALIZED (
+            SELECT id, phash, model, n, bits,
+                row_number() OVER (PARTITION BY model, n, bits ORDER BY pixels DESC, created_at, id) AS place
+            FROM live CROSS JOIN LATERAL (
+                SELECT n, phash >> (16 * n) & 65535 AS bits FROM generate_series(0, 3) AS n UNION ALL SELECT 4, phash
+            ) AS p
+        ), close AS MATERIALIZED (
+            SELECT DISTINCT x.id, y.id AS better FROM parts AS x JOIN parts AS y USING (model, n, bits)
+            WHERE y.place < x.place AND y.place <= {COMPARED} AND bit_count((x.phash # y.phash)::bit(64)) <= 3
         ), pairs AS MATERIALIZED (
-            SELECT DISTINCT x.id, y.id AS better
-            FROM quarters AS p JOIN quarters AS q USING (n, bits)
-            JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = q.id
-            WHERE x.sha256 <> y.sha256 AND bit_count((x.phash # y.phash)::bit(64)) <= 3
-              AND x.model = y.model AND x.embedding <=> y.embedding <= 0.05
-              AND (y.pixels, x.created_at, x.id) > (x.pixels, y.created_at, y.id)
+            SELECT c.id, c.better FROM close AS c JOIN live AS x ON x.id = c.id JOIN live AS y ON y.id = c.better
+            WHERE x.sha256 <> y.sha256 AND x.embedding <=> y.embedding <= 0.05
         )
         SELECT DISTINCT ON (x.id) x.id AS thing_id, x.name, x.size, y.id AS keeps,
             jsonb_build_object(x.id, x.given, y.id, y.given) AS given
