@@ -8,7 +8,8 @@ from uuid import UUID
 from services.upload.cleanup.rules import Kind
 
 ITEMS = 10_000  # of one plan
-COMPARED = 300  # pictures, the best of those that share a part of their hash
+CROWD = 300  # pictures that share a part of their hash; of more, each is compared with the LEADERS best ones only
+LEADERS = 10
 
 # What must still be so when an item's turn comes, as the row's JSON has it.
 _GIVEN = """jsonb_build_object('sha256', f.sha256, 'path', f.path, 'category', f.category,
@@ -46,29 +47,32 @@ _SELECTIONS: dict[Kind, str] = {
     # just its hash; what is left undecided in such a crowd is seen the next time, when the others have gone.
     "near_duplicates": f"""
         WITH live AS MATERIALIZED (
-            SELECT f.id, f.name, f.size, f.sha256, f.created_at, {_GIVEN} AS given,
-                i.phash, i.embedding, i.model, i.width::bigint * i.height AS pixels
-            FROM stored_file AS f JOIN image AS i ON i.file_id = f.id
+            SELECT f.id, f.name, f.size, {_GIVEN} AS given, i.phash, i.model,
+                row_number() OVER (ORDER BY i.width::bigint * i.height DESC, f.created_at, f.id) AS rank
+            FROM stored_file AS f JOIN image AS i ON i.file_id = f.id AND i.sha256 = f.sha256
             WHERE {_SHOWN} AND i.embedding IS NOT NULL AND $3::int IS NOT NULL
               AND f.id NOT IN (SELECT thing_id FROM cleanup_item WHERE cleanup_id = $1)
         ), parts AS MATERIALIZED (
-            SELECT id, phash, model, n, bits,
-                row_number() OVER (PARTITION BY model, n, bits ORDER BY pixels DESC, created_at, id) AS place
+            SELECT id, rank, phash, model, n, bits, count(*) OVER (PARTITION BY model, n, bits) AS sharing,
+                row_number() OVER (PARTITION BY model, n, bits ORDER BY rank) AS place
             FROM live CROSS JOIN LATERAL (
                 SELECT n, phash >> (16 * n) & 65535 AS bits FROM generate_series(0, 3) AS n UNION ALL SELECT 4, phash
             ) AS p
         ), close AS MATERIALIZED (
-            SELECT DISTINCT x.id, y.id AS better FROM parts AS x JOIN parts AS y USING (model, n, bits)
-            WHERE y.place < x.place AND y.place <= {COMPARED} AND bit_count((x.phash # y.phash)::bit(64)) <= 3
+            SELECT DISTINCT x.id, y.id AS better, y.rank FROM parts AS x JOIN parts AS y USING (model, n, bits)
+            WHERE y.rank < x.rank AND (y.place <= {LEADERS} OR (y.sharing <= {CROWD} AND n < 4))
+              AND bit_count((x.phash # y.phash)::bit(64)) <= 3
         ), pairs AS MATERIALIZED (
-            SELECT c.id, c.better FROM close AS c JOIN live AS x ON x.id = c.id JOIN live AS y ON y.id = c.better
+            SELECT c.* FROM close AS c
+            JOIN image AS x ON x.file_id = c.id JOIN image AS y ON y.file_id = c.better
             WHERE x.sha256 <> y.sha256 AND x.embedding <=> y.embedding <= 0.05
+        ), chosen AS (
+            SELECT DISTINCT ON (id) id, better FROM pairs
+            WHERE better NOT IN (SELECT id FROM pairs) ORDER BY id, rank
         )
-        SELECT DISTINCT ON (x.id) x.id AS thing_id, x.name, x.size, y.id AS keeps,
+        SELECT x.id AS thing_id, x.name, x.size, y.id AS keeps,
             jsonb_build_object(x.id, x.given, y.id, y.given) AS given
-        FROM pairs AS p JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = p.better
-        WHERE NOT EXISTS (SELECT FROM pairs AS b WHERE b.id = p.better)
-        ORDER BY x.id, y.pixels DESC, y.created_at, y.id
+        FROM chosen AS c JOIN live AS x ON x.id = c.id JOIN live AS y ON y.id = c.better
     """,
     "abandoned": """
         SELECT id AS thing_id, 'upload' AS name, size, NULL::uuid AS keeps, '{}'::jsonb AS given
