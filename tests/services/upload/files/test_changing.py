@@ -287,6 +287,26 @@ async def test_many_move_at_once_each_with_its_result(service: Upload) -> None:
     await consistent(service, ada)
 
 
+async def test_a_thousand_move_at_once(service: Upload) -> None:
+    ada = service.customer()
+    await made(ada)
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, "
+        "created_at) SELECT gen_random_uuid(), tenant_id, 'p' || n, name, 0, content_type, file_type, category, "
+        "sha256, created_at FROM stored_file, generate_series(1, 999) AS n",
+    )
+    ids = [str(row["id"]) for row in await query(service.dsn.superuser, "SELECT id FROM stored_file")]
+    status, done, _ = await ada.call("POST", "/api/storage/files/move", json={"ids": ids, "folder": "new/place"})
+    assert (status, done["moved"]) == (200, 1000)
+    assert {item["file_id"] for item in done["items"]} == set(ids)
+    moved = await query(service.dsn.superuser, "SELECT FROM stored_file WHERE folder = 'new/place'")
+    assert len(moved) == 1000
+    entries = await service.ledger(ada.tenant)
+    assert [entry["seq"] for entry in entries] == list(range(1, 1002))
+    assert {(entry["action"], entry["delta"]) for entry in entries[1:]} == {("move", 0)}
+
+
 async def test_the_sweep_leaves_a_move_under_way_alone(tmp_path: Path) -> None:
     """It goes by age, and a copy's bytes may be as old as the hills."""
     import os
