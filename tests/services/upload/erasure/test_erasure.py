@@ -238,11 +238,12 @@ async def test_one_that_the_database_refuses_does_not_keep_the_others_waiting(se
         await admin(service).call("POST", PATH, json={"tenant_id": str(who.tenant)})
     await query(
         service.dsn.superuser,
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
-        CREATE TRIGGER refuse BEFORE DELETE ON stored_file FOR EACH ROW WHEN (OLD.tenant_id = '{ada.tenant}')
-        EXECUTE FUNCTION refuse()
-        """,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+    )
+    await query(
+        service.dsn.superuser,
+        "CREATE TRIGGER refuse BEFORE DELETE ON stored_file FOR EACH ROW "
+        f"WHEN (OLD.tenant_id = '{ada.tenant}') EXECUTE FUNCTION refuse()",
     )
     await upkeep.jobs.run("erasures")
     await publish(service)
@@ -272,8 +273,8 @@ async def test_nothing_is_left_of_what_was_adopted_or_had_only_begun(service: Up
     assert status == 204
     wanted = {"file_name": "x.bin", "file_size": 6, "content_type": "application/octet-stream", "category": "documents"}
     offer = (await ada.call("POST", "/api/storage/direct-uploads", json=wanted))[1]
-    async with service.http.put(offer["url"], data=b"direct", headers=offer["headers"]) as answered:
-        assert answered.status in {200, 201, 204}
+    path = offer["url"].removeprefix(service.url)
+    assert (await ada.call("PUT", path, data=b"direct", headers=offer["headers"]))[0] in {202, 204}
     assert len(service.blobs()) == 4
     certificate = json.loads((await erase(service, upkeep, ada.tenant))["certificate"])
     assert certificate["removed"]["files"] == 2
