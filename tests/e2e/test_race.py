@@ -147,8 +147,7 @@ async def agree(stack: Stack, tenant: UUID, files: int) -> None:
     seq = account.pop("seq")
     ledger = await stack.query(
         "upload",
-        "SELECT sum(delta)::bigint AS used, sum(delta_files)::bigint AS files FROM storage_transaction "
-        "WHERE tenant_id = $1",
+        "SELECT sum(delta)::bigint AS used, count(*) AS files FROM storage_transaction WHERE tenant_id = $1",
         tenant,
     )
     folder = stack.home / "storage" / "blobs" / "customers" / str(tenant)
