@@ -7,6 +7,7 @@ N ?= 300
 SCHEDULES ?= 10000
 UPLOADS ?= 100000
 EVENTS ?= 20000000
+UPLOAD_MIB ?= 50
 WORKERS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
@@ -45,8 +46,9 @@ parts: $(READY) ## Fetch the real programs the tests run against (the tests do i
 bench: $(READY) ## Ours, the textbook way and the raw limit, side by side
 	@$(VENV)/bin/python -m benchmarks
 
-faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export; count EVENTS
-	@SCHEDULES=$(SCHEDULES) FAULTS=$(N) UPLOADS=$(UPLOADS) EVENTS=$(EVENTS) $(VENV)/bin/pytest -q -m faults --timeout=7200
+faults: $(READY) ## Kill processes at every step, N times; UPLOADS by every way at once, and in one export; 200 of UPLOAD_MIB; count EVENTS
+	@SCHEDULES=$(SCHEDULES) FAULTS=$(N) UPLOADS=$(UPLOADS) EVENTS=$(EVENTS) UPLOAD_MIB=$(UPLOAD_MIB) \
+		$(VENV)/bin/pytest -q -m faults --timeout=7200
 
 lock: ## Resolve requirements.lock anew (hashes, no addresses)
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip -q install pip-tools

@@ -136,5 +136,36 @@ async def test_the_quota_is_exact_whatever_the_interleaving(stack: Stack, second
         assert all(size > left for size in refused)
         assert (await upload(left + 1, urls[0], say=True))[1] == 413
         assert (await upload(left, urls[1], say=True))[1] == 201
-    rows = await stack.query("upload", "SELECT used FROM tenant_storage WHERE tenant_id = $1", tenant)
-    assert rows[0]["used"] == LIMIT
+    await agree(stack, tenant, files=sum(status == 201 for _, status in outcomes) + 1)
+
+
+async def agree(stack: Stack, tenant: UUID, files: int) -> None:
+    """Account, ledger and store say the same; and so does `usage`, which has heard of it by events only."""
+    whole = {"used": LIMIT, "files": files}
+    rows = await stack.query("upload", "SELECT used, files, seq FROM tenant_storage WHERE tenant_id = $1", tenant)
+    account = dict(rows[0])
+    seq = account.pop("seq")
+    ledger = await stack.query(
+        "upload",
+        "SELECT sum(delta)::bigint AS used, count(*) AS files FROM storage_transaction WHERE tenant_id = $1",
+        tenant,
+    )
+    folder = stack.home / "storage" / "blobs" / "customers" / str(tenant)
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    assert account == dict(ledger[0]) == {"used": sum(sizes), "files": len(sizes)} == whole
+    counted: dict[str, int] = {}
+    async with asyncio.timeout(30):
+        while counted.get("position") != seq:
+            rows = await stack.query(
+                "usage", "SELECT bytes AS used, files, position FROM tenant_usage WHERE tenant_id = $1", tenant
+            )
+            counted = dict(rows[0]) if rows else {}
+            await asyncio.sleep(0.1)
+    assert counted == {**whole, "position": seq}
+    kinds = await stack.query(
+        "usage",
+        "SELECT sum(total_size)::bigint AS used, sum(file_count)::bigint AS files FROM usage_breakdown "
+        "WHERE tenant_id = $1",
+        tenant,
+    )
+    assert dict(kinds[0]) == whole

@@ -8,6 +8,8 @@ from uuid import UUID
 from services.upload.cleanup.rules import Kind
 
 ITEMS = 10_000  # of one plan
+CROWD = 300  # pictures that share a part of their hash; of more, each is compared with the LEADERS best ones only
+LEADERS = 10
 
 # What must still be so when an item's turn comes, as the row's JSON has it.
 _GIVEN = """jsonb_build_object('sha256', f.sha256, 'path', f.path, 'category', f.category,
@@ -41,33 +43,36 @@ _SELECTIONS: dict[Kind, str] = {
     """,
     # Alike in all but 3 of the 64 bits of their hash, and in what they show: of neighbours the largest picture stays,
     # then the oldest, and only where it has no better neighbour itself. Two hashes that differ in 3 bits agree in one
-    # of four quarters; a quarter that hundreds share says nothing.
+    # of four quarters. Where hundreds share one, each is compared with the best of them, and with the best that have
+    # just its hash; what is left undecided in such a crowd is seen the next time, when the others have gone.
     "near_duplicates": f"""
         WITH live AS MATERIALIZED (
-            SELECT f.id, f.name, f.size, f.sha256, f.created_at, {_GIVEN} AS given,
-                i.phash, i.embedding, i.model, i.width::bigint * i.height AS pixels
-            FROM stored_file AS f JOIN image AS i ON i.file_id = f.id
+            SELECT f.id, f.name, f.size, {_GIVEN} AS given, i.phash, i.model,
+                row_number() OVER (ORDER BY i.width::bigint * i.height DESC, f.created_at, f.id) AS rank
+            FROM stored_file AS f JOIN image AS i ON i.file_id = f.id AND i.sha256 = f.sha256
             WHERE {_SHOWN} AND i.embedding IS NOT NULL AND $3::int IS NOT NULL
               AND f.id NOT IN (SELECT thing_id FROM cleanup_item WHERE cleanup_id = $1)
-        ), quarters AS MATERIALIZED (
-            SELECT * FROM (
-                SELECT id, n, phash >> (16 * n) & 65535 AS bits,
-                    count(*) OVER (PARTITION BY n, phash >> (16 * n) & 65535) AS sharing
-                FROM live CROSS JOIN generate_series(0, 3) AS n
-            ) AS q WHERE sharing <= 300
+        ), parts AS MATERIALIZED (
+            SELECT id, rank, phash, model, n, bits, count(*) OVER (PARTITION BY model, n, bits) AS sharing,
+                row_number() OVER (PARTITION BY model, n, bits ORDER BY rank) AS place
+            FROM live CROSS JOIN LATERAL (
+                SELECT n, phash >> (16 * n) & 65535 AS bits FROM generate_series(0, 3) AS n UNION ALL SELECT 4, phash
+            ) AS p
+        ), close AS MATERIALIZED (
+            SELECT DISTINCT x.id, y.id AS better, y.rank FROM parts AS x JOIN parts AS y USING (model, n, bits)
+            WHERE y.rank < x.rank AND (y.place <= {LEADERS} OR (y.sharing <= {CROWD} AND n < 4))
+              AND bit_count((x.phash # y.phash)::bit(64)) <= 3
         ), pairs AS MATERIALIZED (
-            SELECT DISTINCT x.id, y.id AS better
-            FROM quarters AS p JOIN quarters AS q USING (n, bits)
-            JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = q.id
-            WHERE x.sha256 <> y.sha256 AND bit_count((x.phash # y.phash)::bit(64)) <= 3
-              AND x.model = y.model AND x.embedding <=> y.embedding <= 0.05
-              AND (y.pixels, x.created_at, x.id) > (x.pixels, y.created_at, y.id)
+            SELECT c.* FROM close AS c
+            JOIN image AS x ON x.file_id = c.id JOIN image AS y ON y.file_id = c.better
+            WHERE x.sha256 <> y.sha256 AND x.embedding <=> y.embedding <= 0.05
+        ), chosen AS (
+            SELECT DISTINCT ON (id) id, better FROM pairs
+            WHERE better NOT IN (SELECT id FROM pairs) ORDER BY id, rank
         )
-        SELECT DISTINCT ON (x.id) x.id AS thing_id, x.name, x.size, y.id AS keeps,
+        SELECT x.id AS thing_id, x.name, x.size, y.id AS keeps,
             jsonb_build_object(x.id, x.given, y.id, y.given) AS given
-        FROM pairs AS p JOIN live AS x ON x.id = p.id JOIN live AS y ON y.id = p.better
-        WHERE NOT EXISTS (SELECT FROM pairs AS b WHERE b.id = p.better)
-        ORDER BY x.id, y.pixels DESC, y.created_at, y.id
+        FROM chosen AS c JOIN live AS x ON x.id = c.id JOIN live AS y ON y.id = c.better
     """,
     "abandoned": """
         SELECT id AS thing_id, 'upload' AS name, size, NULL::uuid AS keeps, '{}'::jsonb AS given
@@ -108,7 +113,6 @@ _DECIDE = """
 """
 _START = "UPDATE cleanup SET started_at = coalesce(started_at, now()) WHERE id = $1 RETURNING started_at < now()"
 _END = "UPDATE cleanup SET ended_at = now() WHERE id = $1"
-_EXPIRED = "SELECT id FROM reservation WHERE id = ANY($1::uuid[]) AND expires_at < now()"
 _DROP_THUMBNAILS = """
     WITH unused AS (
         SELECT FROM thumbnail WHERE file_id = $1 HAVING max(last_used) <= $2::timestamptz
@@ -171,10 +175,6 @@ async def decide(connection: Any, cleanup: UUID, outcomes: Sequence[tuple[int, s
 
 async def end(connection: Any, cleanup: UUID) -> None:
     await connection.execute(_END, cleanup)
-
-
-async def expired(connection: Any, reservations: Sequence[UUID]) -> set[UUID]:
-    return {row["id"] for row in await connection.fetch(_EXPIRED, list(reservations))}
 
 
 async def drop_thumbnails(connection: Any, file: UUID, unused_since: datetime) -> bool:

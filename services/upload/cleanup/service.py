@@ -10,7 +10,8 @@ from uuid import UUID
 from services.upload.cleanup import repository
 from services.upload.cleanup.rules import ORDER, Kind
 from services.upload.quota.changes import Change
-from services.upload.quota.rules import Delete, Release
+from services.upload.quota.expiry import give_back
+from services.upload.quota.rules import Delete
 from services.upload.quota.service import AccountService
 from shared import faults
 from shared.db import Database, turn
@@ -84,24 +85,23 @@ class CleanupService:
     async def _step(self, tenant: UUID, plan: Any, by: UUID | None, *, resumed: bool) -> bool:
         async with self._database.transaction(tenant) as connection:
             items = await repository.list_waiting(connection, plan["id"], TOGETHER)
-            held = [item["thing_id"] for item in items if item["kind"] == "abandoned"]
-            expired = await repository.expired(connection, held)
         if not items:
             return False
-        done = await asyncio.gather(*(self._free(tenant, plan["id"], item, expired, by) for item in items))
+        abandoned = [item["thing_id"] for item in items if item["kind"] == "abandoned"]
+        done = await asyncio.gather(*(self._free(tenant, plan["id"], item, by) for item in items))
         faults.reach("upload.cleaned")
         freed = {item["thing_id"] for item, ok in zip(items, done, strict=True) if ok}
         async with self._database.transaction(tenant) as connection:
+            if abandoned:
+                freed |= (await give_back(connection, tenant, abandoned)).keys()
             if resumed:
                 freed |= await repository.booked(connection, plan, [item["thing_id"] for item in items])
             await repository.decide(connection, plan["id"], _outcomes(items, freed))
         return True
 
-    async def _free(self, tenant: UUID, cleanup: UUID, item: Any, expired: set[UUID], by: UUID | None) -> bool:
+    async def _free(self, tenant: UUID, cleanup: UUID, item: Any, by: UUID | None) -> bool:
         if item["kind"] == "abandoned":
-            if item["thing_id"] in expired:
-                await self._accounts.submit(tenant, Change(Release(item["thing_id"])))
-            return item["thing_id"] in expired
+            return False  # given back in the commit that says so
         if item["kind"] == "thumbnails":
             since = datetime.fromisoformat(item["given"]["unused_since"])
             async with self._database.transaction(tenant) as connection:

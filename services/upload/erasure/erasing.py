@@ -25,6 +25,7 @@ from shared.security import signatures
 log = logging.getLogger(__name__)
 
 TOGETHER = 256
+_TROUBLE = (DomainError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # of one tenant, not of the others
 PREFIXES = ("customers/{}/", "derived/{}/", "exports/{}/", "parts/{}/")
 
 
@@ -62,7 +63,7 @@ class Eraser:
     async def _try(self, row: Any) -> bool:
         try:
             await self._erase(row)
-        except (NotYet, DomainError, OSError) as error:
+        except (NotYet, *_TROUBLE) as error:
             log.warning("the erasure of %s waits: %s", row["tenant_id"], error)
             async with self._database.transaction() as connection:
                 await repository.say(connection, row["tenant_id"], str(error))

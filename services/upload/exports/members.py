@@ -86,6 +86,9 @@ class Members:
             except FileNotFoundError:
                 async with self._database.transaction() as connection:
                     found = await repository.find_place(connection, UUID(file["id"]), file["sha256"])
+            except OSError as error:
+                log.error("the file %s has lost all its bytes: %s", file["id"], error)
+                return _iterate([])
             else:
                 return _chain(first, chunks)
         return None

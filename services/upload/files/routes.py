@@ -153,14 +153,8 @@ async def replace_content(
     """Other bytes for the file, which keeps its id, name and place. `If-Match` takes the ETag of its content;
     `Repr-Digest` or `Content-Digest` with sha-256 is checked.
     """
-    given = request.headers
-    announced = Replacing(
-        headers.number(given, "content-length"),
-        given.get("content-type"),
-        given.get("if-match"),
-        sha256_of(given.get("repr-digest"), given.get("content-digest")),
-    )
     try:
+        announced = _replacing(request)
         replacement = await services.replacing.begin(Sender(tenant, who.user_id), file_id, announced)
         result = await replacement.receive(Body(request, idle=services.idle_seconds))
     except ClientGone:
@@ -177,6 +171,17 @@ def announced(request: Request) -> Announced:
         headers.number(given, "x-file-size"),
         given.get("content-type"),
         headers.idempotency_key(given),
+    )
+
+
+def _replacing(request: Request) -> Replacing:
+    given = request.headers
+    headers.check_whole(given)
+    return Replacing(
+        headers.number(given, "content-length"),
+        given.get("content-type"),
+        given.get("if-match"),
+        sha256_of(given.get("repr-digest"), given.get("content-digest")),
     )
 
 

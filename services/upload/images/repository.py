@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from services.upload.files import pages
 from services.upload.files.models import StoredFile
 from services.upload.images.analysis.facts import Facts
 from services.upload.images.models import Image
 
+Position = tuple[datetime, UUID]  # of the last image seen
+
+_SHOWN = "file_type = 'image' AND state = 'ready' AND version_of IS NULL AND trashed_at IS NULL"
 # What was found of other bytes than the file has now is not true of it any more.
-_SEEN = """
-    stored_file AS f LEFT JOIN image AS i ON i.file_id = f.id AND i.sha256 = f.sha256
-    WHERE f.file_type = 'image' AND f.state = 'ready' AND f.version_of IS NULL AND f.trashed_at IS NULL
-"""
+_IMAGE = "LEFT JOIN image AS i ON i.file_id = f.id AND i.sha256 = f.sha256"
 _COLUMNS = "to_jsonb(f) AS file, to_jsonb(i) - 'embedding' AS image"
-_FIND = f"SELECT {_COLUMNS} FROM {_SEEN} AND f.id = $1"
-_PAGE = f"""
-    SELECT {_COLUMNS} FROM {_SEEN}
-      AND ($1::timestamptz IS NULL OR (f.created_at, f.id) < ($1, $2))
-      AND ($3::text IS NULL OR f.metadata->>'kind' = $3)
-    ORDER BY f.created_at DESC, f.id DESC LIMIT $4
-"""
+_FIND = f"SELECT {_COLUMNS} FROM (SELECT * FROM stored_file WHERE id = $1 AND {_SHOWN}) AS f {_IMAGE}"
+_WALK = f"SELECT * FROM stored_file WHERE {_SHOWN} AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC"
+_NEWEST = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)  # before all others
 
 # A tenant's images are compared one by one, which is exact: see docs/decisions/0011-images.md for how long it takes.
 _SIMILAR = """
@@ -71,16 +68,34 @@ class Near:
     bits: int
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One page. `after` is where the next one begins, None at the end; a page may be short of its limit before that."""
+
+    images: list[Seen]
+    after: Position | None
+
+
 async def find(connection: Any, file_id: UUID) -> Seen | None:
     row = await connection.fetchrow(_FIND, file_id)
     return None if row is None else _seen(row)
 
 
-async def list_newest(
-    connection: Any, limit: int, after: tuple[datetime, UUID] | None, kind: str | None
-) -> Sequence[Seen]:
-    at, file_id = after or (None, None)
-    return [_seen(row) for row in await connection.fetch(_PAGE, at, file_id, kind, limit)]
+async def list_newest(connection: Any, limit: int, after: Position | None, kind: str | None) -> Listed:
+    """Never more work than `pages.SCAN` rows: where few are of that kind, a page is short and goes on."""
+    start = after or _NEWEST
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM ({_WALK} LIMIT {pages.SCAN}) AS f {_IMAGE} "
+        "WHERE $3::text IS NULL OR f.metadata->>'kind' = $3 ORDER BY f.created_at DESC, f.id DESC LIMIT $4",
+        *start,
+        kind,
+        limit + 1,
+    )
+    images = [_seen(row) for row in rows[:limit]]
+    if len(rows) > limit:
+        return Listed(images, (images[-1].file.created_at, images[-1].file.id))
+    last = await connection.fetchrow(f"{_WALK} OFFSET {pages.SCAN - 1} LIMIT 1", *start)
+    return Listed(images, None if last is None else (last["created_at"], last["id"]))
 
 
 async def list_similar(connection: Any, tenant: UUID, file_id: UUID, distance: float, limit: int) -> Sequence[Near]:

@@ -88,12 +88,10 @@ async def upload_image(
 async def list_images(
     tenant: Tenant, services: Services, paging: Paging, kind: Annotated[Kind | None, Query()] = None
 ) -> Page[ImageOut]:
-    """Newest first."""
-    images = await services.images.list_newest(tenant, paging.limit + 1, paging.cursor, kind)
-    more = len(images) > paging.limit
-    images = images[: paging.limit]
-    cursor = encode_cursor(images[-1].file.created_at.isoformat(), images[-1].file.id) if more else None
-    return Page(items=[ImageOut.of(seen) for seen in images], next_cursor=cursor)
+    """Newest first. A page that is short is not the last while there is a cursor."""
+    listed = await services.images.list_newest(tenant, paging.limit, paging.cursor, kind)
+    cursor = None if listed.after is None else encode_cursor(listed.after[0].isoformat(), listed.after[1])
+    return Page(items=[ImageOut.of(seen) for seen in listed.images], next_cursor=cursor)
 
 
 @router.get("/{image_id}")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.upload.errors import ImageNotAnalysed, ImageNotFound
 from services.upload.images import repository
-from services.upload.images.repository import Near, Seen
+from services.upload.images.repository import Listed, Near, Seen
 from shared.db import Database
 from shared.http import read_position
 
@@ -22,9 +22,9 @@ class ImageService:
             raise ImageNotFound
         return found
 
-    async def list_newest(self, tenant: UUID, limit: int, cursor: list[Any] | None, kind: str | None) -> list[Seen]:
+    async def list_newest(self, tenant: UUID, limit: int, cursor: list[Any] | None, kind: str | None) -> Listed:
         async with self._database.transaction(tenant) as connection:
-            return list(await repository.list_newest(connection, limit, read_position(cursor), kind))
+            return await repository.list_newest(connection, limit, read_position(cursor), kind)
 
     async def list_similar(self, tenant: UUID, image_id: UUID, threshold: float, limit: int) -> list[Near]:
         """The most alike first. Raises ImageNotFound, ImageNotAnalysed."""

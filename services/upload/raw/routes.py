@@ -91,10 +91,7 @@ async def put_content(
 
 def _announced(request: Request, services: Services, said: dict[str, str | None]) -> Announced:
     given = request.headers
-    if given.get("content-encoding", "identity").lower() != "identity":
-        raise DomainError("encoding_not_supported", 415, "Send the file as it is, without Content-Encoding.")
-    if "content-range" in given:
-        raise DomainError("partial_put", 400, "A PUT brings the whole file; for parts there are resumable uploads.")
+    headers.check_whole(given)
     address = Address.read(request.scope["raw_path"], BEFORE)
     said |= {"category": address.category, "folder": address.folder}
     tree = services.intake.policy.tree

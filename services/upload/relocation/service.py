@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ AT_ONCE = 4
 
 
 class Damaged(Exception):
-    """The bytes are not those the file's sha256 was made of."""
+    """The bytes are not those the file's sha256 was made of, or not all of them."""
 
 
 @dataclass(slots=True)
@@ -109,18 +109,29 @@ class Relocator:
         digest = Digest()
         writer = store.create(new_id(), digest, path)
         try:
-            async for chunk in self._locations[row["location"]].read(row["path"], 0, row["size"]):
+            async for chunk in _read(self._locations[row["location"]], row["path"], row["size"]):
                 await writer.write(chunk)
             await writer.finish()
             if digest.sha256 != row["sha256"]:
                 raise Damaged(f"{row['path']} in {row['location']}")
             await writer.place(path)
-            if (await Digest.of(store.read(path, 0, row["size"]))).sha256 != row["sha256"]:
+            if (await Digest.of(_read(store, path, row["size"]))).sha256 != row["sha256"]:
                 raise Damaged(f"{path} after it was copied")
         except BaseException:
             await asyncio.shield(asyncio.ensure_future(writer.abort()))
             raise
         return writer
+
+
+async def _read(store: BlobStore, path: str, size: int) -> AsyncIterator[bytes]:
+    """Raises Damaged where the bytes end before `size`, FileNotFoundError."""
+    try:
+        async for chunk in store.read(path, 0, size):
+            yield chunk
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(str(error)) from error
 
 
 def _path_in(row: dict[str, Any]) -> str:

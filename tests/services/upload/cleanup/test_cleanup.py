@@ -148,6 +148,31 @@ async def test_abandoned_uploads_give_back_what_they_hold(service: Upload) -> No
     assert (await ada.quota())["reserved"] == 100
 
 
+async def test_an_upload_that_is_renewed_meanwhile_keeps_what_it_holds(service: Upload) -> None:
+    """The clean-up waits for the account while the next piece of the upload, which has it, renews."""
+    ada = service.customer()
+    await ada.quota()
+    await query(
+        service.dsn.superuser,
+        "WITH account AS (UPDATE tenant_storage SET reserved = 100) INSERT INTO reservation (id, tenant_id, size, "
+        "expires_at) VALUES ($1, $2, 100, now() - interval '1 s')",
+        uuid4(),
+        ada.tenant,
+    )
+    plan = await clean(ada, abandoned=True, dry_run=True)
+    database = service.app.state.services.files._database
+    async with database.transaction(ada.tenant) as connection:
+        await connection.execute("SELECT FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE", ada.tenant)
+        cleaning = asyncio.create_task(clean(ada, plan_id=plan["plan_id"]))
+        while not await query(service.dsn.superuser, "SELECT FROM pg_locks WHERE NOT granted"):
+            assert not cleaning.done(), "it did not wait"
+            await asyncio.sleep(0.01)
+        await connection.execute("UPDATE reservation SET expires_at = now() + interval '1 hour'")
+    assert [item["outcome"] for item in (await cleaning)["items"]] == ["changed"]
+    assert (await ada.quota())["reserved"] == 100
+    assert await query(service.dsn.superuser, "SELECT FROM reservation")
+
+
 async def test_a_run_that_died_goes_on_and_says_what_it_had_freed(
     service: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:

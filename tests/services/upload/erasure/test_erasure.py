@@ -4,14 +4,18 @@ import hashlib
 import itertools
 import json
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.upload.erasure import erasing, repository
+from services.upload.imports.service import Importer, Source
 from services.upload.ledger.chain import ChainBroken
 from services.upload.upkeep import Upkeep
+from services.upload.wiring import load_categories
 from shared import faults
+from shared.clock import SystemClock
 from shared.events import FileEvent
 from shared.events.registry import decode
 from shared.security import Principal, sign
@@ -225,3 +229,53 @@ async def test_a_ledger_of_the_living_is_not_redacted(service: Upload, change: s
     await query(service.dsn.superuser, "UPDATE tenant_storage SET deleted_at = now()")
     with pytest.raises(Exception, match="append only"):
         await query(service.dsn.worker, f"UPDATE storage_transaction SET {change}")
+
+
+async def test_one_that_the_database_refuses_does_not_keep_the_others_waiting(service: Upload, upkeep: Upkeep) -> None:
+    ada, bob = service.customer(), service.customer()
+    for who in (ada, bob):
+        assert (await who.upload(b"content"))[0] == 201
+        await admin(service).call("POST", PATH, json={"tenant_id": str(who.tenant)})
+    await query(
+        service.dsn.superuser,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+    )
+    await query(
+        service.dsn.superuser,
+        "CREATE TRIGGER refuse BEFORE DELETE ON stored_file FOR EACH ROW "
+        f"WHEN (OLD.tenant_id = '{ada.tenant}') EXECUTE FUNCTION refuse()",
+    )
+    await upkeep.jobs.run("erasures")
+    await publish(service)
+    assert await upkeep.jobs.run("erasures") == {"erased": [str(bob.tenant)]}
+    left = (await admin(service).call("GET", f"{PATH}?tenant_id={ada.tenant}"))[1]
+    assert (left["status"], left["waits_for"]) == ("pending", "not this one")
+    await query(service.dsn.superuser, "DROP TRIGGER refuse ON stored_file")
+    await upkeep.jobs.run("erasures")
+    await publish(service)
+    assert await upkeep.jobs.run("erasures") == {"erased": [str(ada.tenant)]}
+
+
+async def test_nothing_is_left_of_what_was_adopted_or_had_only_begun(service: Upload, upkeep: Upkeep) -> None:
+    """Objects that lie elsewhere in the store than a tenant's files do."""
+    ada = service.customer()
+    await ada.upload(b"content")
+    adopted = service.root / "blobs" / "archive" / "old.txt"
+    adopted.parent.mkdir()
+    adopted.write_bytes(b"adopted")
+    importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
+    source = Source(ada.tenant, "default", "archive", "documents", enforce=True)
+    assert (await importer.setup_storage_usage_tracking(source))["files"] == 1
+    said = {"Tus-Resumable": "1.0.0", "Upload-Length": "100", "Upload-Metadata": "filename eA==,category ZG9jdW1lbnRz"}
+    _, _, answer = await ada.call("POST", "/api/storage/uploads", headers=said)
+    piece = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    status, _, _ = await ada.call("PATCH", urlsplit(answer["location"]).path, data=b"begun", headers=piece)
+    assert status == 204
+    wanted = {"file_name": "x.bin", "file_size": 6, "content_type": "application/octet-stream", "category": "documents"}
+    offer = (await ada.call("POST", "/api/storage/direct-uploads", json=wanted))[1]
+    path = offer["url"].removeprefix(service.url)
+    assert (await ada.call("PUT", path, data=b"direct", headers=offer["headers"]))[0] in {202, 204}
+    assert len(service.blobs()) == 4
+    certificate = json.loads((await erase(service, upkeep, ada.tenant))["certificate"])
+    assert certificate["removed"]["files"] == 2
+    assert service.blobs() == []

@@ -134,7 +134,7 @@ async def test_a_download_that_broke_off_goes_on(service: Upload, upkeep: Upkeep
     assert (await ada.call("GET", path, headers={"Range": f"bytes={len(whole)}-"}))[0] == 416
 
 
-@pytest.mark.parametrize("how", ["deleted", "lost", "short", "altered", "blocked"])
+@pytest.mark.parametrize("how", ["deleted", "lost", "short", "emptied", "altered", "blocked"])
 async def test_what_is_not_to_be_had_is_said(service: Upload, upkeep: Upkeep, tmp_path: Path, how: str) -> None:
     ada = service.customer()
     await store(ada, b"kept", "kept.txt")
@@ -146,6 +146,8 @@ async def test_what_is_not_to_be_had_is_said(service: Upload, upkeep: Upkeep, tm
             blob.unlink()
         case "short":
             blob.write_bytes(b"x" * 10)
+        case "emptied":
+            blob.write_bytes(b"")
         case "altered":
             blob.write_bytes(b"y" * 1000)
         case "blocked":

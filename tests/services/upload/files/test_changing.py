@@ -217,6 +217,25 @@ async def test_new_bytes_for_a_file(service: Upload) -> None:
     await consistent(service, ada)
 
 
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"content-range": "bytes 0-2/9"}, (400, "partial_put")),
+        ({"content-encoding": "gzip"}, (415, "encoding_not_supported")),
+    ],
+)
+async def test_what_is_not_the_whole_file_replaces_nothing(
+    service: Upload, said: dict[str, str], refused: tuple[int, str]
+) -> None:
+    ada = service.customer()
+    _, path = await made(ada, b"old words")
+    status, problem, headers = await ada.call("PUT", f"{path}/content", data=b"new", headers=said)
+    assert (status, problem["code"]) == refused
+    assert headers["connection"] == "close", "the rest of the body is not wanted"
+    assert (await ada.call("GET", f"{path}/content"))[1] == b"old words"
+    await consistent(service, ada)
+
+
 async def test_a_replacement_pays_for_the_difference(service: Upload) -> None:
     ada = service.customer()
     _, path = await made(ada, b"x" * (LIMIT - 10))
@@ -266,6 +285,26 @@ async def test_many_move_at_once_each_with_its_result(service: Upload) -> None:
     for ids in ([], [str(uuid4())] * 1001):
         assert (await ada.call("POST", "/api/storage/files/move", json={"ids": ids, "folder": "x"}))[0] == 422
     await consistent(service, ada)
+
+
+async def test_a_thousand_move_at_once(service: Upload) -> None:
+    ada = service.customer()
+    await made(ada)
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO stored_file (id, tenant_id, path, name, size, content_type, file_type, category, sha256, "
+        "created_at) SELECT gen_random_uuid(), tenant_id, 'p' || n, name, 0, content_type, file_type, category, "
+        "sha256, created_at FROM stored_file, generate_series(1, 999) AS n",
+    )
+    ids = [str(row["id"]) for row in await query(service.dsn.superuser, "SELECT id FROM stored_file")]
+    status, done, _ = await ada.call("POST", "/api/storage/files/move", json={"ids": ids, "folder": "new/place"})
+    assert (status, done["moved"]) == (200, 1000)
+    assert {item["file_id"] for item in done["items"]} == set(ids)
+    moved = await query(service.dsn.superuser, "SELECT FROM stored_file WHERE folder = 'new/place'")
+    assert len(moved) == 1000
+    entries = await service.ledger(ada.tenant)
+    assert [entry["seq"] for entry in entries] == list(range(1, 1002))
+    assert {(entry["action"], entry["delta"]) for entry in entries[1:]} == {("move", 0)}
 
 
 async def test_the_sweep_leaves_a_move_under_way_alone(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Folders as prefixes."""
 
 import asyncio
+from typing import Any
 
+from services.upload.trash.service import MOST
+from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
 
@@ -59,3 +62,26 @@ async def test_a_folder_moves_with_all_below_it(service: Upload) -> None:
         "POST", "/api/storage/folders/move", json={"path": "b", "to": "/".join([long] * 4)}
     )
     assert (status, problem["code"]) == (422, "invalid_folder")
+
+
+async def test_more_than_a_request_takes_goes_by_asking_again(service: Upload) -> None:
+    ada = await filled(service)
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO stored_file (id, tenant_id, path, folder, name, size, content_type, file_type, category, sha256, "
+        "created_at) SELECT gen_random_uuid(), $1, 'p' || n, 'big/' || n % 7, 'note.txt', 1, 'text/plain', 'document', "
+        "'documents', repeat('0', 64), now() FROM generate_series(1, $2::int) AS n",
+        ada.tenant,
+        MOST + 300,
+    )
+    await query(service.dsn.superuser, "UPDATE tenant_storage SET files = files + $1, used = used + $1", MOST + 300)
+    asked: list[dict[str, Any]] = []
+    while not asked or not asked[-1]["complete"]:
+        status, done, _ = await ada.call("DELETE", "/api/storage/folders?path=big")
+        assert status == 200
+        asked.append(done)
+    assert asked == [{"files": MOST, "complete": False}, {"files": 300, "complete": True}]
+    account = await service.account(ada.tenant)
+    assert (account["files"], account["used"]) == (7, 28)
+    assert await folders(ada) == [("a", 3, 12), ("a b", 1, 4), ("a0", 1, 4), ("z", 1, 4)]
+    assert [entry["seq"] for entry in await service.ledger(ada.tenant)] == list(range(1, account["seq"] + 1))

@@ -15,6 +15,7 @@ from PIL import Image, ImageEnhance
 
 from services.upload.blobs.local import LocalStore
 from services.upload.blobs.store import StoreUnavailable
+from services.upload.files import pages
 from services.upload.images.analysis import rules
 from services.upload.images.analysis.embedder import DefaultEmbedder, OnnxEmbedder
 from services.upload.images.analysis.facts import look
@@ -97,6 +98,24 @@ async def test_generated_and_reference_images_are_listed_apart(studio: Studio) -
     assert [item["image_id"] for item in first["items"] + rest["items"]] == made[::-1]
     assert rest["next_cursor"] is None
     assert (await studio.photographer().get("/api/images"))["items"] == []
+
+
+async def test_where_few_are_of_that_kind_a_page_is_short_and_goes_on(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SCAN", 3)
+    who = studio.photographer()
+    kinds = ["generated", *["reference"] * 5, "generated"]
+    made = [(await who.send(picture(n), {"kind": kind}))[1]["image_id"] for n, kind in enumerate(kinds)]
+    found: list[str] = []
+    cursor: str | None = ""
+    asked = 0
+    while cursor is not None:
+        page = await who.get(f"/api/images?kind=generated&limit=2{cursor and f'&cursor={cursor}'}")
+        found += [item["image_id"] for item in page["items"]]
+        cursor, asked = page["next_cursor"], asked + 1
+    assert found == [made[6], made[0]]
+    assert asked == 3, "no page looks at more than it may"
 
 
 def bomb(side: int) -> bytes:

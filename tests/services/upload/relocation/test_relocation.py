@@ -143,13 +143,19 @@ async def test_one_tenant_only(two: Two) -> None:
 
 async def test_what_is_damaged_stays_and_is_said(two: Two) -> None:
     ada = two.service.customer()
-    made = [(await ada.upload(content))[1] for content in (b"whole", b"damaged", b"gone")]
-    (two.service.root / "blobs" / made[1]["file_path"]).write_bytes(b"DAMAGED")
-    (two.service.root / "blobs" / made[2]["file_path"]).unlink()
+    made = [(await ada.upload(content))[1] for content in (b"damaged", b"gone", b"cut", b"emptied", b"whole")]
+    blobs = [two.service.root / "blobs" / file["file_path"] for file in made]
+    blobs[0].write_bytes(b"DAMAGED")
+    blobs[1].unlink()
+    blobs[2].write_bytes(b"c")
+    blobs[3].write_bytes(b"")
     done = await two.move()
-    assert (done["files"], set(done["failed"])) == (1, {made[1]["file_id"], made[2]["file_id"]})
-    assert len(two.there()) == 1
-    assert await content_of(ada, made[1]["file_id"]) == b"DAMAGED"
+    assert (done["files"], set(done["failed"])) == (1, {file["file_id"] for file in made[:4]})
+    reasons = [done["failed"][file["file_id"]].split(":")[0] for file in made[:4]]
+    assert reasons == ["Damaged", "FileNotFoundError", "Damaged", "Damaged"]
+    assert two.there() == {blobs[4].name}
+    assert await content_of(ada, made[0]["file_id"]) == b"DAMAGED"
+    assert (await two.move())["files"] == 0, "a second run ends, too"
 
 
 @pytest.mark.parametrize("what", ["deleted", "replaced"])
