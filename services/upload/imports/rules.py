@@ -1,11 +1,15 @@
 """What a found object becomes. Pure."""
 
 import mimetypes
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
 from services.upload.errors import InvalidUpload
 from services.upload.files import rules
+
+# Where we put things ourselves; a stranger's folder may have the same name, but no id below it.
+_OURS = re.compile(r"(?:customers|derived|direct|exports|parts|staging)/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +23,8 @@ class Named:
 
 def check_owner(path: str, tenant: UUID) -> None:
     """Raises InvalidUpload for what we put there ourselves for somebody else, or for a while."""
-    ours = path.startswith(("customers/", "exports/", "parts/", "direct/", "staging/"))
-    if ours and not path.startswith(f"customers/{tenant}/"):
-        raise InvalidUpload("not_to_adopt", "It is another tenant's, or an export.")
+    if _OURS.match(path) and not path.startswith(f"customers/{tenant}/"):
+        raise InvalidUpload("not_to_adopt", "It is another tenant's, or made by us for a while.")
 
 
 def named(path: str, prefix: str) -> Named:

@@ -14,10 +14,26 @@ from services.upload.imports.service import Importer, Source
 from services.upload.upkeep import Upkeep
 from services.upload.wiring import load_categories
 from shared.clock import SystemClock
+from shared.ids import new_id
 from tests.fixtures.postgres import query
 from tests.fixtures.stores import ObjectServer
 from tests.services.upload.blobs.conftest import maker
 from tests.services.upload.conftest import LIMIT, Upload
+
+# Whatever we make for a while: thumbnails, exports, parts, what is staged.
+OURS = (
+    "derived/{}/{}/64-a.webp",
+    "exports/{}/{}.zip",
+    "parts/{}/{}",
+    "direct/{1}/{1}",
+    "staging/{1}",
+    "staging/{1}.tail.3",
+)
+
+
+def put(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 class Old:
@@ -33,9 +49,7 @@ class Old:
         self.source = Source(self.ada.tenant, "old", "archive", "documents", enforce=True)
 
     def put(self, path: str, content: bytes) -> None:
-        file = self.folder / "archive" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        put(self.folder / "archive" / path, content)
 
     async def adopt(self, **changes: Any) -> dict[str, Any]:
         return await self.importer.setup_storage_usage_tracking(replace(self.source, **changes))
@@ -139,8 +153,18 @@ async def test_what_is_ours_for_others_is_not_adopted(old: Old, service: Upload)
     made = (await eve.upload(b"eve"))[1]
     await query(old.importer._database.dsn, "DELETE FROM stored_file")  # an orphan of hers, in the grace time
     assert (service.root / "blobs" / made["file_path"]).exists()
+    ours = {made["file_path"], *(place.format(old.ada.tenant, new_id()) for place in OURS)}
+    for path in ours - {made["file_path"]}:
+        put(service.root / "blobs" / path, b"ours")
     done = await old.adopt(location="default", prefix="")
-    assert (done["files"], list(done["skipped"])) == (0, [made["file_path"]])
+    assert (done["files"], set(done["skipped"])) == (0, ours)
+
+
+async def test_a_strangers_folder_may_be_called_like_one_of_ours(old: Old) -> None:
+    for path in ("exports/2019/report.txt", "customers/acme.txt", "derived/a.txt"):
+        put(old.folder / path, b"theirs")
+    done = await old.adopt(prefix="")
+    assert (done["files"], done["skipped"]) == (3, {})
 
 
 @pytest.mark.parts("s3_program")
