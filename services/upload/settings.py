@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from services.upload.blobs.locations import DEFAULT
 from services.upload.blobs.places import AzurePlace, LocalPlace, Place, S3Place, is_weak, read_place, read_places
+from services.upload.files.categories import SHIPPED, read_categories
+from services.upload.files.rules import Tree
 from shared.settings import ServiceSettings
 
 
@@ -43,6 +45,7 @@ class Settings(ServiceSettings):
     max_file_size: int = Field(default=52_428_800, gt=0)  # bytes through the form upload (S1.12)
     max_resumable_size: int = Field(default=5 * 1024**4, gt=0)  # bytes in pieces or straight to the store
     allowed_types: str = ""  # media types separated by commas, `image/*` for a family; empty allows all
+    categories: Path | None = None  # the category tree, in YAML; none: the one that is shipped
     reservation_seconds: int = Field(default=3600, ge=5)
     orphan_seconds: int = Field(default=86_400, ge=0)  # from finding an object without a file to removing it
     resumable_seconds: int = Field(default=86_400, ge=5)  # an upload in pieces is kept so long after the last of them
@@ -59,6 +62,12 @@ class Settings(ServiceSettings):
     image_model: Path | None = None  # an .onnx file that makes embeddings; none: computed without weights
 
     _places: dict[str, Place] = PrivateAttr(default_factory=dict)
+    _tree: Tree = PrivateAttr(default_factory=dict)
+
+    @property
+    def tree(self) -> Tree:
+        """The category tree."""
+        return self._tree
 
     @property
     def places(self) -> dict[str, Place]:
@@ -77,6 +86,11 @@ class Settings(ServiceSettings):
             raise ValueError("wanted: 32 or more characters, several separated by commas")
         return value
 
+    @field_validator("categories", mode="before")
+    @classmethod
+    def _none_is_shipped(cls, value: Any) -> Any:
+        return value or None
+
     @field_validator("clamav_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -87,6 +101,14 @@ class Settings(ServiceSettings):
     @property
     def allowed(self) -> frozenset[str]:
         return frozenset(part.strip() for part in self.allowed_types.split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _know_categories(self) -> Self:
+        try:
+            self._tree = read_categories(self.categories or SHIPPED)
+        except ValueError as error:
+            raise ValueError(f"CATEGORIES: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _know_places(self) -> Self:

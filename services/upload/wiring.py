@@ -1,11 +1,7 @@
 """What both processes of `upload` are built from."""
 
 from datetime import timedelta
-from pathlib import Path
 
-import yaml
-
-from services.upload.files.rules import Tree
 from services.upload.intake.policy import Policy
 from services.upload.settings import Settings
 from shared.outbox import Stream
@@ -13,14 +9,9 @@ from shared.outbox import Stream
 FILES = Stream("files.v1", events="storage_transaction", heads="tenant_storage")
 
 
-def load_categories() -> Tree:
-    tree: Tree = yaml.safe_load((Path(__file__).parent / "categories.yaml").read_text())
-    return tree
-
-
 def policy_of(settings: Settings) -> Policy:
     return Policy(
-        tree=load_categories(),
+        tree=settings.tree,
         allowed=settings.allowed,
         max_file_size=settings.max_file_size,
         max_resumable_size=settings.max_resumable_size,

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO, Any, TypeVar
 from uuid import UUID
 
@@ -36,11 +37,13 @@ T = TypeVar("T")
 
 
 class LocalStore:
-    """`root/staging/<upload id>` while an upload runs, `root/blobs/<path>` afterwards; both on one file system."""
+    """`root/staging/<upload id>` while an upload runs, `root/blobs/<path>` afterwards; both on one file system.
+    `blobs`: a folder that was there before, in place of `root/blobs`.
+    """
 
-    def __init__(self, root: Path, threads: int = 32) -> None:
+    def __init__(self, root: Path, threads: int = 32, blobs: Path | None = None) -> None:
         self._staging = root / "staging"
-        self._blobs = root / "blobs"
+        self._blobs = blobs or root / "blobs"
         self._writers = weakref.WeakSet[LocalWriter]()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._together = Together(self._pool, self._make_folders)
@@ -189,8 +192,9 @@ class LocalStore:
             for name in names:
                 path = Path(place, name)
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    stat = path.stat()
-                    yield Found(str(path.relative_to(self._blobs)), stat.st_size, stat.st_mtime)
+                    stat = path.lstat()
+                    if S_ISREG(stat.st_mode):  # a link may lead anywhere, a pipe has no end
+                        yield Found(str(path.relative_to(self._blobs)), stat.st_size, stat.st_mtime)
 
     def _leftovers(self, older_than: float) -> Iterator[Leftover]:
         for path in self._staging.iterdir():

@@ -26,7 +26,7 @@ def open_store(place: Place, spool: Path | None, seconds: float) -> BlobStore:
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     match place:
         case LocalPlace():
-            return LocalStore(place.path)
+            return LocalStore(place.path, blobs=place.blobs)
         case S3Place():
             secret = place.secret_key.get_secret_value()
             return S3Store(place.endpoint, place.region, place.bucket, place.access_key, secret, Spool(spool), seconds)

@@ -19,8 +19,11 @@ class _Place(BaseModel):
 
 
 class LocalPlace(_Place):
+    """`blobs`: a folder that was there before, in place of the one below `path`."""
+
     backend: Literal["local"]
     path: Path
+    blobs: Path | None = None
 
 
 class _RemotePlace(_Place):

@@ -11,29 +11,24 @@ from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.store import BlobStore, StoreUnavailable
 from services.upload.direct import repository, rules
-from services.upload.direct.errors import NotUploaded, SizeMismatch
+from services.upload.direct.errors import NotUploaded, PartsChanged, PartsMissing, PartTooSmall, SizeMismatch
 from services.upload.direct.models import DirectUpload, State
 from services.upload.direct.offers import Offers
 from services.upload.direct.reservation import Reservations
 from services.upload.direct.rules import Listed
-from services.upload.errors import (
-    DigestMismatch,
-    FileTooLarge,
-    QuotaExceeded,
-    ReservationLost,
-    TypeNotAllowed,
-)
+from services.upload.errors import DigestMismatch, ReservationLost
 from services.upload.files import repository as files
 from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Sender
 from services.upload.intake.intake import Intake
 from shared import faults
 from shared.db import Database
 from shared.errors import DomainError
+from shared.events import FileStored
 
 log = logging.getLogger(__name__)
 
-# After these nothing of the upload is kept; after anything else its client may try again.
-FINAL = (SizeMismatch, QuotaExceeded, FileTooLarge, TypeNotAllowed, DigestMismatch, ReservationLost)
+# After these its client may try again, as after a trouble of ours. After any other refusal nothing of it is kept.
+PASSING = (NotUploaded, PartsMissing, PartsChanged, PartTooSmall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +64,11 @@ class Completion:
             async with self._alive(upload):
                 await self._arrive(upload, said.parts)
                 await self._store(upload, said.sha256)
-        except FINAL as refused:
-            await self.discard(upload)
-            await self._end(upload, "refused", refused)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, DomainError) and error.status < 500 and not isinstance(error, PASSING):
+                await self.discard(upload)
+                await self._end(upload, "refused", error)
+                return
             await asyncio.shield(asyncio.ensure_future(self._end(upload, "open")))
             raise
         else:
@@ -117,9 +113,24 @@ class Completion:
     async def _store(self, upload: DirectUpload, sha256: str | None) -> None:
         """The copy is what is measured and read: what is staged may be written again at any moment."""
         store, path = self._locations[upload.location], self._path(upload)
-        if path != upload.staged:
-            await self._copy(store, upload.staged, path)
-            faults.reach("direct.copied")
+        try:
+            if path != upload.staged:
+                await self._copy(store, upload.staged, path)
+                faults.reach("direct.copied")
+            file = await self._judge(upload, store, path, sha256)
+        except BaseException:
+            # The next attempt makes a copy of its own, and nobody counts this one.
+            await asyncio.shield(asyncio.ensure_future(self._drop_copy(upload)))
+            raise
+        try:
+            # From here on the copy may be the file, whatever else we hear: one that is not is swept as an orphan.
+            await self._acceptance.settle(file, upload.placement.metadata, Purpose(), upload.location)
+        except Refused:
+            raise ReservationLost from None
+        faults.reach("direct.settled")
+        await self._drop_unused(upload, store, path)
+
+    async def _judge(self, upload: DirectUpload, store: BlobStore, path: str, sha256: str | None) -> FileStored:
         found = await store.stat(path)
         if found is None:
             raise NotUploaded
@@ -127,26 +138,23 @@ class Completion:
         digest = await Digest.of(store.read(path, 0, found.size))
         if not {sha256, upload.sha256} <= {None, digest.sha256}:
             raise DigestMismatch
-        await self._settle(upload, path, digest)
-        faults.reach("direct.settled")
-        await self._drop_unused(upload, store, path)
-
-    async def _settle(self, upload: DirectUpload, path: str, digest: Digest) -> None:
         terms = await self._intake.terms(upload.tenant_id, digest.size, resumable=True)
-        sender, placement = Sender(upload.tenant_id, upload.user_id), upload.placement
-        file = self._acceptance.describe(sender, terms, upload.id, placement, path, digest)
+        sender = Sender(upload.tenant_id, upload.user_id)
+        file = self._acceptance.describe(sender, terms, upload.id, upload.placement, path, digest)
         if not await self._renew(upload):
             raise asyncio.CancelledError  # given up for dead: what is here may be deleted at any moment
-        try:
-            await self._acceptance.settle(file, placement.metadata, Purpose(), upload.location)
-        except Refused:
-            raise ReservationLost from None
+        return file
 
     async def _copy(self, store: BlobStore, staged: str, path: str) -> None:
         try:
             await store.copy(staged, path)
         except FileNotFoundError:
             raise NotUploaded from None
+
+    async def _drop_copy(self, upload: DirectUpload) -> None:
+        if upload.staged != self._path(upload):
+            with contextlib.suppress(StoreUnavailable):
+                await self._locations[upload.location].delete(self._path(upload))
 
     async def _drop_unused(self, upload: DirectUpload, store: BlobStore, path: str) -> None:
         """An earlier attempt may have settled after it was given up for dead: then its copy is the file."""

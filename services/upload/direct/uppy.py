@@ -6,18 +6,19 @@ upload is completed when its bytes are found in the store.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
+from starlette.responses import StreamingResponse
 
-from services.upload.dependencies import Services, Tenant
+from services.upload.dependencies import Services, Tenant, UploadServices
 from services.upload.direct import rules
 from services.upload.direct.completion import Said
-from services.upload.direct.errors import BackendUnsupported, SizeUnknown
+from services.upload.direct.errors import BackendUnsupported, CompletionInProgress, SizeUnknown
 from services.upload.direct.routes import uploaded
 from services.upload.direct.rules import Listed
 from services.upload.direct.schemas import read_placement
@@ -137,14 +138,16 @@ async def sign_part(upload_id: UUID, part_number: int, tenant: Tenant, services:
     return UppyPartUrl(url=urls[0], expires=upload.expires_at)
 
 
-@router.post("/multipart/{upload_id}/complete")
-async def complete_multipart(
-    upload_id: UUID, body: UppyCompleteIn, tenant: Tenant, services: Services
-) -> UppyCompleteOut:
+@router.post("/multipart/{upload_id}/complete", response_model=UppyCompleteOut)
+async def complete_multipart(upload_id: UUID, body: UppyCompleteIn, tenant: Tenant, services: Services) -> Response:
+    """A large file takes long to be read: then the answer is 200 soon, blanks come meanwhile, and the outcome ends the
+    body. It is JSON if the file is stored, and plain text if it was refused.
+    """
     said = Said([Listed(part.PartNumber, part.ETag) for part in body.parts])
-    file = await services.direct.uploads.complete(tenant, upload_id, said)
-    out = await uploaded(services, file)
-    return UppyCompleteOut(location=out.file_url, key=out.file_path, file_id=out.file_id)
+    try:
+        return Response(await _complete(services, tenant, upload_id, said), media_type="application/json")
+    except CompletionInProgress:
+        return StreamingResponse(_await(services, tenant, upload_id, said), media_type="application/json")
 
 
 @router.delete("/multipart/{upload_id}")
@@ -158,6 +161,27 @@ async def abort_multipart(upload_id: UUID, tenant: Tenant, services: Services) -
 async def get_credentials(tenant: Tenant) -> NoReturn:  # noqa: ARG001 - only who is signed in hears of it
     """Always 403: credentials of the store could not be kept to one upload and its size."""
     raise DomainError("credentials_refused", 403, "The store's credentials are given to nobody; ask for signed URLs.")
+
+
+async def _complete(services: UploadServices, tenant: UUID, upload_id: UUID, said: Said) -> bytes:
+    out = await uploaded(services, await services.direct.uploads.complete(tenant, upload_id, said))
+    made = UppyCompleteOut(location=out.file_url, key=out.file_path, file_id=out.file_id)
+    return made.model_dump_json().encode()
+
+
+async def _await(services: UploadServices, tenant: UUID, upload_id: UUID, said: Said) -> AsyncIterator[bytes]:
+    """As S3 itself does: blanks mean nothing in JSON, and nobody on the way takes the connection for dead. The plugin
+    asks only once, and believes any JSON after a 200: what was refused must be none.
+    """
+    while True:
+        yield b" "
+        try:
+            yield await _complete(services, tenant, upload_id, said)
+        except CompletionInProgress:
+            continue
+        except DomainError as error:
+            yield f"{error.code}: {error.detail}".encode()
+        return
 
 
 def _announced(

@@ -6,12 +6,11 @@ import json
 import sys
 from uuid import UUID
 
-from services.upload.imports.service import NAME, Adopted, Importer, Source
+from services.upload.imports.open import open_importer
+from services.upload.imports.service import NAME, Adopted, Source
 from services.upload.jobs.registry import JobBusy
 from services.upload.settings import Settings
 from services.upload.upkeep import open_upkeep
-from services.upload.wiring import load_categories
-from shared.clock import SystemClock
 from shared.errors import DomainError
 from shared.settings import load
 
@@ -19,8 +18,9 @@ from shared.settings import load
 async def _main() -> int:
     asked = _parser().parse_args()
     source = Source(asked.tenant, asked.location, asked.prefix, asked.category, not asked.allow_over, asked.dry_run)
-    async with open_upkeep(load(Settings)) as upkeep:
-        importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
+    settings = load(Settings)
+    async with open_upkeep(settings) as upkeep:
+        importer = open_importer(settings, upkeep)
         try:
             done = await upkeep.jobs.run_alone(NAME, lambda: importer.setup_storage_usage_tracking(source, _tell))
         except JobBusy:

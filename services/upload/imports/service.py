@@ -13,19 +13,17 @@ from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
 from services.upload.blobs.parts import READY
 from services.upload.blobs.store import Found
-from services.upload.errors import InvalidUpload
-from services.upload.files.rules import Tree, check_place
+from services.upload.entitlements.terms import Terms
+from services.upload.errors import FileTooLarge, InvalidUpload, TypeMismatch, TypeNotAllowed
+from services.upload.files.rules import check_place
 from services.upload.imports import repository
-from services.upload.imports.rules import Named, check_owner, named
-from services.upload.media import rules as media
-from services.upload.quota.changes import Change
-from services.upload.quota.rules import Settle
+from services.upload.imports.rules import check_owner, is_text, placed, printable
+from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Sender
+from services.upload.intake.intake import Intake
+from services.upload.intake.placement import Placement
 from services.upload.quota.service import AccountService
 from shared import faults
-from shared.clock import Clock
 from shared.db import Database
-from shared.errors import DomainError
-from shared.events import FileStored
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -35,11 +33,15 @@ PAGE = 200
 AT_ONCE = 4
 SKIPPED = 100  # named in the result; the log names all
 
+# What is passed over and said; anything else ends the import.
+PASSED_OVER = (InvalidUpload, FileTooLarge, TypeNotAllowed, TypeMismatch, OSError)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Everything below `prefix` of a location becomes files of one category. `enforce`: it ends where the plan does;
-    without it everything is counted, even above the plan. `dry`: says what would happen, and reads no byte.
+    without it everything is counted, even above the plan. `dry`: says what would happen, and reads no byte, so that
+    it knows nothing of what the bytes will be refused for.
     """
 
     tenant: UUID
@@ -61,23 +63,37 @@ class Adopted:
     full: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What may be adopted as far as it has been looked at; without a `digest` nothing was read."""
+
+    placement: Placement
+    terms: Terms
+    digest: Digest | None
+
+
 class Importer:
     """May be run again, at any time: what is adopted already is passed over."""
 
     def __init__(
-        self, database: Database, locations: Locations, accounts: AccountService, tree: Tree, clock: Clock
+        self,
+        database: Database,
+        locations: Locations,
+        accounts: AccountService,
+        intake: Intake,
+        acceptance: Acceptance,
     ) -> None:
         self._database = database
         self._locations = locations
         self._accounts = accounts
-        self._tree = tree
-        self._clock = clock
+        self._intake = intake
+        self._acceptance = acceptance
 
     async def setup_storage_usage_tracking(
         self, source: Source, tell: Callable[[Adopted], None] = lambda _: None
     ) -> dict[str, Any]:
-        """Raises LocationUnknown, InvalidUpload for the category, EntitlementsUnknown."""
-        check_place(self._tree, source.category, None, None)
+        """Raises LocationUnknown, InvalidUpload for the category, EntitlementsUnknown, TenantGone."""
+        check_place(self._intake.policy.tree, source.category, None, None)
         store, done, page = self._locations[source.location], Adopted(), []
         room = (await self._accounts.state(source.tenant)).available
         async for found in store.walk(source.prefix):
@@ -102,76 +118,58 @@ class Importer:
         }
 
     async def _adopt_page(self, source: Source, page: Sequence[Found], done: Adopted, room: int | None) -> None:
+        paths = [found.path for found in page if is_text(found.path)]
         async with self._database.transaction() as connection:
-            known = await repository.list_known(connection, source.location, [found.path for found in page])
+            known = await repository.list_known(connection, source.location, paths)
         done.known += len(known)
         left = [found for found in page if found.path not in known]
         for start in range(0, len(left), AT_ONCE):
             # The quota is asked in the order of the listing: nothing is adopted behind the file that did not fit.
             group = left[start : start + AT_ONCE]
-            for found, digest in zip(group, await self._read(source, group), strict=True):
+            reads = await asyncio.gather(*(self._read(source, found) for found in group), return_exceptions=True)
+            for found, read in zip(group, reads, strict=True):
                 if done.full is None:
-                    await self._adopt(source, found, digest, done, room)
+                    await self._adopt(source, found, read, done, room)
 
-    async def _read(self, source: Source, group: Sequence[Found]) -> list[Digest | BaseException | None]:
+    async def _read(self, source: Source, found: Found) -> _Read:
+        """Raises InvalidUpload, FileTooLarge, OSError."""
+        check_owner(found.path, source.tenant)
+        placement = placed(found.path, source.prefix, source.category, {"adopted": True, "modified": found.modified})
+        terms = await self._intake.terms(source.tenant, found.size, resumable=True)
         if source.dry:
-            return [None] * len(group)
-        store = self._locations[source.location]
-        reads = (Digest.of(store.read(found.path, 0, found.size)) for found in group)
-        return await asyncio.gather(*reads, return_exceptions=True)
+            return _Read(placement, terms, None)
+        content = self._locations[source.location].read(found.path, 0, found.size)
+        return _Read(placement, terms, await Digest.of(content))
 
     async def _adopt(
-        self, source: Source, found: Found, digest: Digest | BaseException | None, done: Adopted, room: int | None
+        self, source: Source, found: Found, read: _Read | BaseException, done: Adopted, room: int | None
     ) -> None:
         try:
-            check_owner(found.path, source.tenant)
-            place = named(found.path, source.prefix)
-            if isinstance(digest, BaseException):
-                raise digest
-            if digest is None:
-                if source.enforce and room is not None and done.bytes + found.size > room:
-                    done.full = found.size
-                    return
-            elif not await self._settle(source, found, place, digest):
-                done.full = digest.size
+            if isinstance(read, BaseException):
+                raise read
+            if not await self._fits(source, found, read, done, room):
+                done.full = found.size
                 return
-        except (InvalidUpload, OSError) as error:
-            log.warning("%s is not adopted: %s", found.path, error)
-            done.skipped[found.path] = str(error) or type(error).__name__
+        except PASSED_OVER as error:
+            path = printable(found.path)
+            log.warning("%s is not adopted: %s", path, error)
+            done.skipped[path] = str(error) or type(error).__name__
         except asyncpg.UniqueViolationError:
             done.known += 1  # another import was quicker
         else:
             done.files += 1
             done.bytes += found.size
 
-    async def _settle(self, source: Source, found: Found, place: Named, digest: Digest) -> bool:
-        """False when it does not fit."""
-        kind = media.media_type(digest.head, place.declared)
-        file = FileStored(
-            tenant_id=source.tenant,
-            file_id=new_id(),
-            path=found.path,
-            name=place.name,
-            size=digest.size,
-            content_type=kind,
-            file_type=media.file_type(kind),
-            category=source.category,
-            subcategory=None,
-            entity_id=None,
-            folder=place.folder,
-            project_id=None,
-            sha256=digest.sha256,
-            uploaded_by=None,
-            stored_at=self._clock.now(),
-        )
-        change = Change(
-            Settle(file.file_id, file.size, force=not source.enforce),
-            file=file,
-            metadata={"adopted": True, "modified": found.modified},
-            location=source.location,
-        )
-        result = await self._accounts.submit(source.tenant, change)
+    async def _fits(self, source: Source, found: Found, read: _Read, done: Adopted, room: int | None) -> bool:
+        """Then it is adopted. Raises TypeNotAllowed, TypeMismatch."""
+        if read.digest is None:
+            return not source.enforce or room is None or done.bytes + found.size <= room
+        sender, placement = Sender(source.tenant, None), read.placement
+        file = self._acceptance.describe(sender, read.terms, new_id(), placement, found.path, read.digest)
+        purpose = Purpose(force=not source.enforce)
+        try:
+            await self._acceptance.settle(file, placement.metadata, purpose, source.location)
+        except Refused:
+            return False
         faults.reach("upload.adopted")
-        if not result.ok and result.refused != "bytes":
-            raise DomainError("import_refused", 409, f"{found.path} was refused: {result.refused}")
-        return result.ok
+        return True

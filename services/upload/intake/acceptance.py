@@ -32,7 +32,7 @@ class Purpose:
     to fulfil the `condition`; `vacant`: none may have it.
 
     `key` makes repeats harmless; `sha256`, in hex, is what the sender says it is. `takes`: uploads whose space it takes
-    over. `month`: it is one of that month's images.
+    over. `month`: it is one of that month's images. `force`: it counts even above the limit.
     """
 
     key: str | None = None
@@ -43,6 +43,7 @@ class Purpose:
     sha256: str | None = None
     takes: tuple[UUID, ...] = ()
     month: date | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Acceptance:
             raise DigestMismatch
         state: FileState = "scanning" if self._policy.scans else "ready"
         change = Change(
-            Settle(file.file_id, file.size, month=purpose.month),
+            Settle(file.file_id, file.size, month=purpose.month, force=purpose.force),
             file=file,
             metadata=metadata,
             location=location,

@@ -4,7 +4,7 @@ import json
 import random
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -22,16 +22,23 @@ PICTURE = 900  # bytes of the smallest image
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A file of `size` bytes, by its own number. `before`: bytes of the file it takes the place of."""
+    """A file of `size` bytes, by its own number. `before`: bytes of the file it takes the place of. `content`: what it
+    has instead of a letter again and again, and `.png` for an ending.
+    """
 
     number: int
     way: "Way"
     size: int
     before: int | None = None
+    content: bytes | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.number:06d} Straße.{'png' if self.way is Client.image else 'bin'}"
+        picture = self.way is Client.image or self.content is not None
+        return f"{self.number:06d} Straße.{'png' if picture else 'bin'}"
+
+    def body(self, letter: bytes) -> bytes:
+        return letter * self.size if self.content is None else self.content
 
     @property
     def address(self) -> str:
@@ -48,7 +55,8 @@ class Client:
     """One of many of the same tenant. `urls`: the processes there are, which take turns.
 
     With `back`, which waits until all processes are there, it asks again where no answer came, with the same key where
-    the way takes one. `ids` of the files that are copied and replaced, by name, are known to all.
+    the way takes one. `ids` of the files that are copied and replaced, by name, are known to all. `refusals` are the
+    problems it was told.
     """
 
     http: aiohttp.ClientSession
@@ -59,6 +67,7 @@ class Client:
     ids: dict[str, str]
     back: Callable[[], Awaitable[None]] | None = None
     repeats: int = 0
+    refusals: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
     def _token(self) -> str:
@@ -78,6 +87,7 @@ class Client:
         while True:
             answer = await self._try(method, path, data() if callable(data) else data, headers or {})
             if answer[0] != BROKEN or self.back is None:
+                self.refusals += [answer[1]] if answer[0] >= 400 and isinstance(answer[1], dict) else []
                 return answer
             self.repeats += 1
             await self.back()  # what a dead process had told the database is done by then
@@ -85,33 +95,35 @@ class Client:
                 return STORED, None, {}
 
     async def form(self, order: Order) -> int:
-        return await self._send_form("/api/storage/upload", order, b"f" * order.size, category="documents")
+        return await self._send_form("/api/storage/upload", order, order.body(b"f"), category="documents")
 
     async def image(self, order: Order) -> int:
-        return await self._send_form("/api/images/upload", order, _PNG + bytes(order.size - len(_PNG)))
+        content = order.content or _PNG + bytes(order.size - len(_PNG))
+        return await self._send_form("/api/images/upload", order, content)
 
     async def raw(self, order: Order) -> int:
         said = {"Idempotency-Key": f"raw {order.number}"}
-        status, body, _ = await self.call("PUT", order.address, b"r" * order.size, said)
+        status, body, _ = await self.call("PUT", order.address, order.body(b"r"), said)
         if status in {200, 201}:
             self.ids[order.name] = body["file_id"]
         return status
 
     async def tus_at_once(self, order: Order) -> int:
-        return (await self._create(order, order.size, b"t" * order.size))[0]
+        return (await self._create(order, order.size, order.body(b"t")))[0]
 
     async def tus_in_pieces(self, order: Order) -> int:
         status, path = await self._create(order, order.size)
-        return await self._append(path, order.size) if status == STORED and order.size else status
+        return await self._append(path, order.body(b"p")) if status == STORED and order.size else status
 
     async def tus_joined(self, order: Order) -> int:
         """Of two parts, sent one after the other."""
         paths: list[str] = []
-        for size in (order.size // 3, order.size - order.size // 3):
-            status, path = await self._create(order, size, concat="partial")
+        content, third = order.body(b"p"), order.size // 3
+        for part in (content[:third], content[third:]):
+            status, path = await self._create(order, len(part), concat="partial")
             paths += [path] if status == STORED else []
-            if status == STORED and size:
-                status = await self._append(path, size)
+            if status == STORED and part:
+                status = await self._append(path, part)
             if status != STORED:
                 break
         else:
@@ -126,7 +138,7 @@ class Client:
         status, offer, _ = await self._post("/api/storage/direct-uploads", {**wanted, "category": "documents"})
         if status != STORED:
             return status
-        status, _, _ = await self.call(offer["method"], offer["url"], b"d" * order.size, offer["headers"])
+        status, _, _ = await self.call(offer["method"], offer["url"], order.body(b"d"), offer["headers"])
         while status in {202, 204}:  # it has arrived; or it is still being looked at
             status, _, _ = await self._post(f"/api/storage/direct-uploads/{offer['upload_id']}/complete", {})
         return status
@@ -202,10 +214,10 @@ class Client:
         )
         return status, "/api/storage/uploads/" + answer.get("location", "").rsplit("/", 1)[-1]
 
-    async def _append(self, path: str, size: int) -> int:
+    async def _append(self, path: str, content: bytes) -> int:
         offset = 0
-        while offset < size:
-            piece = b"p" * min(PIECE, size - offset)
+        while offset < len(content):
+            piece = content[offset : offset + PIECE]
             said = {**_TUS, **_BYTES, "Upload-Offset": str(offset)}
             status, _, answer = await self.call("PATCH", path, piece, said)
             if status == 409 and self.back:  # the first time it came through

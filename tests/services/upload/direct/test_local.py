@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 from datetime import timedelta
+from typing import NoReturn
 from uuid import uuid4
 
 import pytest
 
+from services.upload.blobs.local import LocalStore
+from services.upload.blobs.store import StoreUnavailable
 from services.upload.direct import repository
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Upload
@@ -217,3 +220,34 @@ async def test_a_completion_that_died_is_taken_over(service: Upload, monkeypatch
     assert status == 200
     assert file["file_path"].endswith(f"{made['upload_id']}.2.txt")  # not over what the first one may still write
     assert timedelta(minutes=5) > repository.LEASE
+
+
+async def test_an_attempt_that_fails_leaves_no_copy(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    staged = service.blobs()
+
+    def fail(*_: object) -> NoReturn:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "read", fail)
+        for _ in range(2):
+            assert (await complete(ada, made["upload_id"]))[1]["code"] == "store_unavailable"
+    assert service.blobs() == staged
+    assert (await ada.call("GET", f"{OPEN}/{made['upload_id']}"))[1]["state"] == "open"
+    assert (await complete(ada, made["upload_id"]))[0] == 200
+    assert len(service.blobs()) == 1
+
+
+async def test_of_a_team_that_was_deleted_nothing_is_kept(service: Upload) -> None:
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    await query(service.dsn.superuser, "UPDATE tenant_storage SET deleted_at = now()")
+    service.app.state.services.intake._entitlements._terms.clear()
+    assert (await complete(ada, made["upload_id"]))[1]["code"] == "tenant_deleted"
+    assert (await ada.call("GET", f"{OPEN}/{made['upload_id']}"))[1]["state"] == "refused"
+    assert service.blobs() == []
+    assert (await service.account(ada.tenant))["reserved"] == 0

@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import json
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.upload.blobs.digest import Digest
 from tests.fixtures.parts import NPM
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
@@ -97,6 +99,59 @@ async def test_uppy_is_refused_after_one_part_too_many_at_most(remote: Upload, a
     assert sum(part["Size"] for part in parts) <= 30 * MIB
     assert (await ada.call("DELETE", f"{S3}/multipart/{upload['id']}"))[0] == 200
     assert (await ada.quota())["reserved"] == 0
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes longer than a request waits for it."""
+    of = Digest.of
+
+    async def read_slowly(chunks: AsyncIterator[bytes]) -> Digest:
+        await asyncio.sleep(1)
+        return await of(chunks)
+
+    monkeypatch.setattr(Digest, "of", read_slowly)
+    monkeypatch.setattr("services.upload.direct.service.PATIENCE", 0.2)
+
+
+@on_s3
+@pytest.mark.usefixtures("uppy_core", "uppy_s3", "slow")
+async def test_unmodified_uppy_waits_for_a_file_that_takes_long(remote: Upload, ada: Customer) -> None:
+    file = {"name": "large.bin", "type": "application/octet-stream", "size": 6 * MIB, "fill": 7}
+    done = await run_uppy(ada, files=[file])
+    assert done["failed"] == []
+    assert "/api/storage/signed/" in done["successful"][0]["body"]["location"]
+    await query(remote.dsn.superuser, "UPDATE tenant_storage SET allowed_types = '{image/*}'")
+    await asyncio.sleep(1)  # what is allowed may be a second old
+    refused = await run_uppy(ada, files=[{**file, "name": "a.png", "type": "image/png", "fill": 65}])
+    assert (refused["successful"], [failure["name"] for failure in refused["failed"]]) == ([], ["a.png"])
+    quota = await ada.quota()
+    assert (quota["used"], quota["reserved"]) == (6 * MIB, 0)
+
+
+@on_s3
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("allowed", ["text/*", "image/*"])
+async def test_blanks_come_until_the_outcome_is_known(remote: Upload, ada: Customer, allowed: str) -> None:
+    await query(remote.dsn.superuser, "UPDATE tenant_storage SET allowed_types = $1", [allowed, "image/png"])
+    body = {"filename": "a.txt", "type": "image/png", "metadata": META}
+    _, made, _ = await ada.call("POST", f"{S3}/multipart", json=body)
+    path = f"{S3}/multipart/{made['uploadId']}"
+    _, signed, _ = await ada.call("GET", f"{path}/1")
+    async with remote.http.put(signed["url"], data=b"x" * 1000) as answer:
+        done = {"parts": [{"PartNumber": 1, "ETag": answer.headers["ETag"]}]}
+    headers = {"stowage-internal": ada.token}
+    async with remote.http.post(f"{remote.url}{path}/complete", json=done, headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        first = await answer.content.readany()
+        told = first + await answer.content.read()
+    assert first == b" "
+    assert told.startswith(b"   ")
+    if allowed == "text/*":
+        assert json.loads(told)["file_id"] == made["uploadId"]
+    else:
+        assert told.strip() == b"type_not_allowed: Files of type text/plain are not accepted."
+        assert await objects(remote) == {}
 
 
 @on_s3

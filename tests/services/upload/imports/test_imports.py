@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,34 @@ from typing import Any
 import pytest
 
 from services.upload.blobs.local import LocalStore
-from services.upload.imports.service import Importer, Source
+from services.upload.imports.open import open_importer
+from services.upload.imports.service import Source
+from services.upload.scans.open import open_scans
+from services.upload.tasks.runner import Handler, TaskRunner
 from services.upload.upkeep import Upkeep
-from services.upload.wiring import load_categories
-from shared.clock import SystemClock
+from shared.ids import new_id
 from tests.fixtures.postgres import query
 from tests.fixtures.stores import ObjectServer
 from tests.services.upload.blobs.conftest import maker
-from tests.services.upload.conftest import LIMIT, Upload
+from tests.services.upload.conftest import LIMIT, Billing, Upload
+from tests.services.upload.images.conftest import picture
+from tests.services.upload.media.samples import PAGE
+from tests.services.upload.scans.daemon import EICAR, StandIn
+
+# Whatever we make for a while: thumbnails, exports, parts, what is staged.
+OURS = (
+    "derived/{}/{}/64-a.webp",
+    "exports/{}/{}.zip",
+    "parts/{}/{}",
+    "direct/{1}/{1}",
+    "staging/{1}",
+    "staging/{1}.tail.3",
+)
+
+
+def put(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 class Old:
@@ -29,16 +49,15 @@ class Old:
         for locations in (service.app.state.services.files._locations, upkeep.locations):
             locations._stores = {**locations._stores, "old": self.store}
         self.ada = service.customer()
-        self.importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
+        self.settings, self.upkeep = service.settings, upkeep
         self.source = Source(self.ada.tenant, "old", "archive", "documents", enforce=True)
 
     def put(self, path: str, content: bytes) -> None:
-        file = self.folder / "archive" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        put(self.folder / "archive" / path, content)
 
     async def adopt(self, **changes: Any) -> dict[str, Any]:
-        return await self.importer.setup_storage_usage_tracking(replace(self.source, **changes))
+        importer = open_importer(self.settings, self.upkeep)
+        return await importer.setup_storage_usage_tracking(replace(self.source, **changes))
 
     async def files(self) -> dict[str, dict[str, Any]]:
         items = (await self.ada.call("GET", "/api/storage/files"))[1]["items"]
@@ -134,13 +153,87 @@ async def test_what_could_not_have_been_uploaded_is_passed_over_and_said(old: Ol
     assert "control characters" in done["skipped"]["archive/a\nb.txt"]
 
 
+async def test_what_lies_about_itself_is_passed_over_and_stays(old: Old) -> None:
+    old.put("a.png", PAGE)
+    old.put("data.csv.gz", b"\x1f\x8b" + bytes(20))  # its name says what is packed
+    for enforce in (True, False):
+        done = await old.adopt(enforce=enforce)
+        assert done["skipped"] == {"archive/a.png": "Said to be image/png, but the content is text/html."}
+    assert set(await old.files()) == {"/data.csv.gz"}
+    assert (old.folder / "archive" / "a.png").read_bytes() == PAGE
+    assert (await old.ada.quota())["used"] == 22
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+async def test_what_the_plan_does_not_take_is_passed_over(old: Old, billing: Billing, *, enforce: bool) -> None:
+    billing.max_file = 10
+    await old.ada.quota()
+    await query(old.upkeep.database.dsn, "UPDATE tenant_storage SET allowed_types = '{text/*}'")
+    old.put("large.txt", b"x" * 11)
+    old.put("page.pdf", b"%PDF-1.7")
+    old.put("note.txt", b"x" * 10)
+    done = await old.adopt(enforce=enforce)
+    assert done["files"] == 1
+    assert done["skipped"] == {
+        "archive/large.txt": "A file may have at most 10 bytes.",
+        "archive/page.pdf": "Files of type application/pdf are not accepted.",
+    }
+    assert set(await old.files()) == {"/note.txt"}
+
+
+async def test_what_is_adopted_is_hidden_until_it_is_clean(old: Old) -> None:
+    async with StandIn() as daemon:
+        old.settings = old.settings.model_copy(update={"clamav_url": daemon.url})
+        old.put("good.txt", b"good")
+        old.put("bad.txt", EICAR)
+        assert (await old.adopt())["files"] == 2
+        assert await old.files() == {}
+        scans = open_scans(old.settings, old.upkeep.database, old.upkeep.accounts, old.upkeep.locations)
+        assert scans is not None
+        await work(old.upkeep, {"scan": scans.scan})
+    assert set(await old.files()) == {"/good.txt"}
+    assert (await old.ada.quota())["used"] == 4
+    await old.upkeep.jobs.run("garbage")
+    assert not (old.folder / "archive" / "bad.txt").exists(), "as of any deleted file, the object goes too"
+
+
+async def test_adopted_pictures_are_looked_at(old: Old) -> None:
+    for name, made in {"a.png": picture(1), "smaller.png": picture(1, (32, 24)), "other.png": picture(2)}.items():
+        old.put(name, made)
+    await old.adopt()
+    await work(old.upkeep, old.upkeep.handlers)
+    files = await old.files()
+    _, found, _ = await old.ada.call("GET", f"/api/images/{files['/a.png']['file_id']}/similar?threshold=0.9")
+    assert [item["name"] for item in found["items"]] == ["smaller.png"]
+
+
+async def work(upkeep: Upkeep, handlers: Mapping[str, Handler]) -> None:
+    """What the worker does with files that were stored, until nothing of it is left."""
+    running = asyncio.create_task(TaskRunner(upkeep.database, handlers).run())
+    async with asyncio.timeout(30):
+        while await query(upkeep.database.dsn, "SELECT FROM file_task"):
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_what_is_ours_for_others_is_not_adopted(old: Old, service: Upload) -> None:
     eve = service.customer()
     made = (await eve.upload(b"eve"))[1]
-    await query(old.importer._database.dsn, "DELETE FROM stored_file")  # an orphan of hers, in the grace time
+    await query(old.upkeep.database.dsn, "DELETE FROM stored_file")  # an orphan of hers, in the grace time
     assert (service.root / "blobs" / made["file_path"]).exists()
+    ours = {made["file_path"], *(place.format(old.ada.tenant, new_id()) for place in OURS)}
+    for path in ours - {made["file_path"]}:
+        put(service.root / "blobs" / path, b"ours")
     done = await old.adopt(location="default", prefix="")
-    assert (done["files"], list(done["skipped"])) == (0, [made["file_path"]])
+    assert (done["files"], set(done["skipped"])) == (0, ours)
+
+
+async def test_a_strangers_folder_may_be_called_like_one_of_ours(old: Old) -> None:
+    for path in ("exports/2019/report.txt", "customers/acme.txt", "derived/a.txt"):
+        put(old.folder / path, b"theirs")
+    done = await old.adopt(prefix="")
+    assert (done["files"], done["skipped"]) == (3, {})
 
 
 @pytest.mark.parts("s3_program")
@@ -154,7 +247,7 @@ async def test_a_bucket_s_note_of_readiness_is_not_worth_a_word(
     bucket = make()
     await bucket.open()
     await bucket.check()
-    old.importer._locations._stores["bucket"] = bucket  # type: ignore[index]
+    old.upkeep.locations._stores["bucket"] = bucket  # type: ignore[index]
     assert [found.path async for found in bucket.walk("")] == ["staging/ready"]
     nothing = {"files": 0, "bytes": 0, "known": 0, "skipped": {}, "full": None}
     assert await old.adopt(location="bucket", prefix="") == nothing
@@ -171,4 +264,4 @@ async def test_an_unknown_category_or_location(old: Old) -> None:
     for changes in ({"category": "nonsense"}, {"location": "nowhere"}):
         with pytest.raises(Exception, match=r"Known categories|not configured"):
             await old.adopt(**changes)
-    assert not await query(old.importer._database.dsn, "SELECT FROM stored_file")
+    assert not await query(old.upkeep.database.dsn, "SELECT FROM stored_file")

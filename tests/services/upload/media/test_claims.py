@@ -1,5 +1,7 @@
 """What may not hide behind a name or a type, and what is let through although the sender is wrong."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 from services.upload.errors import TypeMismatch
 from services.upload.media import rules
 from services.upload.media.claims import check_claims
-from tests.services.upload.conftest import Customer, Upload
+from tests.fixtures.postgres import query
+from tests.services.upload.conftest import SECRET, Upload
 from tests.services.upload.media.samples import KNOWN, OFFICE, PAGE, PNG, PROGRAM, ebml, iso, zipped
+from tests.services.upload.media.test_allowed import WAYS
+from tests.services.upload.ways import Client, Order, Way
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(60)
 DOCX = zipped("[Content_Types].xml", "word/document.xml")
@@ -99,20 +104,19 @@ def test_any_bytes_are_judged(head: bytes, name: str, declared: str) -> None:
             assert refusal.status == 415  # noqa: PT017 - it may or may not be refused
 
 
-async def upload(who: Customer, content: bytes, name: str, *, raw: bool, declared: str) -> tuple[int, dict[str, str]]:
-    if not raw:
-        return await who.upload(content, name=name)
-    path, headers = f"/api/storage/content/documents/{name}", {"content-type": declared}
-    return (await who.call("PUT", path, data=content, headers=headers))[:2]
-
-
-@pytest.mark.parametrize("raw", [False, True])
-async def test_every_way_in_refuses_a_page_called_a_picture(service: Upload, raw: bool) -> None:
-    ada = service.customer()
-    status, refused = await upload(ada, PAGE + b" " * 200_000, "a.png", raw=raw, declared="image/png")
-    assert (status, refused["code"], refused["found"]) == (415, "type_mismatch", "text/html")
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_way_in_refuses_a_page_called_a_picture(service: Upload, way: Way) -> None:
+    who = service.customer()
+    client = Client(service.http, [service.url], who.tenant, SECRET, random.Random(1), {})
+    page = PAGE + b" " * 200_000
+    assert await way(client, Order(1, way, len(page), content=page)) == 415
+    refused = client.refusals[0]
+    assert (refused["code"], refused["found"]) == ("type_mismatch", "text/html")
     assert refused["declared"] in {"image/png", "*.png"}
-    account = await service.account(ada.tenant)
+    account = await service.account(who.tenant)
     assert (account["used"], account["reserved"], service.blobs()) == (0, 0, [])
-    status, made = await upload(ada, PNG, "a.png", raw=raw, declared="image/png")
-    assert (status, made["content_type"], made["file_type"]) == (201, "image/png", "image")
+    states = await query(service.dsn.superuser, "SELECT state, problem->>'code' AS code FROM direct_upload")
+    assert [tuple(row) for row in states] == ([("refused", "type_mismatch")] if way is Client.direct else [])
+    assert await way(client, Order(2, way, len(PNG), content=PNG)) in {200, 201}
+    (file,) = (await who.call("GET", "/api/storage/files"))[1]["items"]
+    assert (file["content_type"], file["file_type"]) == ("image/png", "image")
