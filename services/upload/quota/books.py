@@ -104,7 +104,8 @@ class Books(Sheet):
         row = _row_of(file, change)
         self.insert(row)
         self.tasks += [(file.file_id, task) for task in change.tasks]
-        return self.write("upload", file, file.size, file.stored_at, change)
+        # Stored a while ago, maybe: others have come and gone since its bytes were read.
+        return self.write("upload", file, file.size, self.now, change)
 
     def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry[FileEvent]:
         file_id = UUID(before["id"])
