@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from services.usage.dispatch import Dispatch
 from services.usage.main import create
 from services.usage.management.calculation import CALCULATIONS, Calculator
 from services.usage.management.handlers import CleanupHandler
+from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
 from services.usage.tenants.handlers import IsolationHandler, TenantHandler
@@ -28,6 +29,7 @@ from shared.http.server import server_for
 from shared.kafka.records import Record
 from shared.security import Principal, sign
 from tests.fixtures.postgres import ServiceDatabase, query
+from tests.services.usage.fakes import FakeFolds
 from tests.services.usage.samples import told
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -43,6 +45,7 @@ class World:
     dsn: ServiceDatabase
     worker: Database
     isolation: Isolation
+    folds: FakeFolds = field(default_factory=FakeFolds)
 
     @property
     def provisioner(self) -> Provisioner:
@@ -50,10 +53,13 @@ class World:
 
     @property
     def calculator(self) -> Calculator:
-        return Calculator(self.worker, SystemClock())
+        clock = SystemClock()
+        rebuilder = Rebuilder(self.worker, self.folds, CounterService(ThresholdService(), clock), clock)
+        return Calculator(self.worker, rebuilder, clock)
 
     async def apply(self, *records: Record) -> None:
         """As the consumer does, in one transaction."""
+        self.folds.entries += records
         async with self.worker.transaction() as connection:
             await self.apply_within(connection, *records)
 
