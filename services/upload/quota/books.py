@@ -68,8 +68,8 @@ class Books(Sheet):
         outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
         if not outcome.ok:
             return Result(outcome.state, outcome.refused)
-        if (month := self._image_month(command)) is not None:
-            file = file.model_copy(update={"image_month": month})
+        # Others have come and gone since its bytes were read: it is there from now on.
+        file = file.model_copy(update={"stored_at": self.now, "image_month": self._image_month(command)})
         self._keep_held(change, outcome.held)
         for taken in change.takes:
             self.touched[taken] = self.now
@@ -104,8 +104,7 @@ class Books(Sheet):
         row = _row_of(file, change)
         self.insert(row)
         self.tasks += [(file.file_id, task) for task in change.tasks]
-        # Stored a while ago, maybe: others have come and gone since its bytes were read.
-        return self.write("upload", file, file.size, self.now, change)
+        return self.write("upload", file, file.size, file.stored_at, change)
 
     def _exchange(self, change: Change, file: FileStored, before: Row, *, keeps: bool) -> Entry[FileEvent]:
         file_id = UUID(before["id"])

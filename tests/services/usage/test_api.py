@@ -1,7 +1,7 @@
 """The HTTP process, as the gateway meets it."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -189,7 +189,7 @@ async def test_no_past_moment(api: Api, time: str, code: str) -> None:
 
 async def test_a_project_s_month(api: Api) -> None:
     project, megabyte = PROJECTS[0], 1024**2
-    await api.apply(stored(1, 3 * megabyte, project=project))
+    await api.apply(stored(1, 3 * megabyte, project=project, at=START - timedelta(days=1)))
     await api.moved(traffic(1, START, (project, 1, 1536 * megabyte, 4), (None, 0, 5, 1)))
     march = START.replace(month=2)  # the stretch ends as the month does
     status, body = await api.get(f"/api/usage/projects/{project}?month={march:%Y-%m}")
