@@ -81,12 +81,14 @@ async def test_unknown_is_said_and_never_guessed(api: Api) -> None:
 
 async def test_alerts_newest_first_in_pages(api: Api) -> None:
     await api.apply(granted(1, 100), stored(1, 96), deleted(2, 96), stored(3, 85))
-    seen, cursor = [], ""
+    seen, cursor, told = [], "", []
     for _ in range(3):
         status, body = await api.get(f"/api/usage/alerts?limit=1{cursor}")
         assert status == 200
         seen += [(item["percent"], item["used"], item["cleared_at"] is not None) for item in body["items"]]
+        told += [(item["speaks"], item["hard"], body["position"]) for item in body["items"]]
         cursor = f"&cursor={body['next_cursor']}"
+    assert told == [(True, False, 3), (False, False, 3), (False, False, 3)]
     assert seen == [(80, 85, False), (95, 96, True), (80, 96, True)]
     assert body["next_cursor"] is None
 
