@@ -8,7 +8,7 @@ from services.usage.management.snapshot import Management
 
 # The app role finds a client's schema only through `client_storage()`, which looks at the transaction's tenant.
 _FIND = """
-    SELECT t.tenant_id, t.isolation, t.place, t.number,
+    SELECT t.tenant_id, t.isolation, t.place, t.number, t.calculated_position AS position,
            s.total_used, s.last_calculation, s.storage_categories, s.cleanup_history, s.user_id
     FROM tenant AS t LEFT JOIN LATERAL (
         SELECT total_used, last_calculation, storage_categories, cleanup_history, user_id

@@ -143,12 +143,19 @@ async def test_alerts_stream_can_be_fetched_by_services(api: Api) -> None:
     assert (status, [item["type"] for item in body["items"]]) == (200, ["threshold.crossed"])
 
 
+async def test_the_summary_for_sister_services(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 85))
+    status, body = await api.get(f"/internal/usage/{TENANT}/summary", as_=SERVICE)
+    assert (status, body["position"], body["storage"]["used"], body["storage"]["limit"]) == (200, 1, 85, 100)
+
+
 async def test_another_tenant_sees_nothing_of_it(api: Api) -> None:
     await api.apply(granted(1, 100), stored(1, 85))
     other = uuid4()
     assert (await api.get("/api/usage/summary", tenant=other))[1]["storage"]["used"] == 0
     assert (await api.get("/api/usage/alerts", tenant=other))[1]["items"] == []
-    for path in (f"/internal/usage/{TENANT}/wait?after=0", f"/internal/outbox/alerts.v1/{TENANT}"):
+    internal = (f"/internal/usage/{TENANT}/wait?after=0", f"/internal/usage/{TENANT}/summary")
+    for path in (*internal, f"/internal/outbox/alerts.v1/{TENANT}"):
         assert (await api.get(path))[0] == 404, "internal routes do not exist for people"
 
 
@@ -197,8 +204,10 @@ async def test_a_project_s_month(api: Api) -> None:
     status, body = await api.get(f"/api/usage/projects/{project}?month={march:%Y-%m}")
     assert status == 200
     assert body["created_at"] is not None
-    assert {name: body[name] for name in body if not name.endswith("_at")} == {
+    assert body["as_of"] is not None
+    assert {name: body[name] for name in body if not name.endswith(("_at", "as_of"))} == {
         "project_id": str(project),
+        "position": 1,
         "year": march.year,
         "month": march.month,
         "traffic_bytes": 1536 * megabyte + 1,

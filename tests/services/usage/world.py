@@ -31,6 +31,7 @@ from shared.security import Principal, sign
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.fakes import FakeFolds
 from tests.services.usage.samples import told
+from tests.services.usage.sums import assert_sums
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ADMIN = Principal(kind="user", user_id=uuid4(), is_admin=True)
@@ -91,7 +92,10 @@ class World:
     async def call(self, method: str, path: str, who: Principal = ADMIN, **body: object) -> tuple[int, Any]:
         headers = {"stowage-internal": sign(who, secret=SECRET, audience="usage", issuer="gateway")}
         async with self.http.request(method, self.url + path, headers=headers, json=body or None) as response:
-            return response.status, await response.json(content_type=None)
+            answer = await response.json(content_type=None)
+        if response.status == 200:
+            assert_sums(answer, whole=False)
+        return response.status, answer
 
     async def schema_of(self, tenant: UUID) -> str:
         row = (await query(self.dsn.superuser, "SELECT number FROM tenant WHERE tenant_id = $1", tenant))[0]

@@ -17,13 +17,14 @@ _CALCULATE = f"""
             categories jsonb := '{{}}';
             history jsonb;
             moment timestamptz;
+            entry bigint := 0;
         BEGIN
             SELECT * INTO known FROM tenant AS t
             WHERE t.tenant_id = calculate_storage_usage.tenant AND t.place IS NOT NULL FOR NO KEY UPDATE;
             IF NOT FOUND THEN
                 RAISE no_data_found USING MESSAGE = 'there is no such tenant';
             END IF;
-            PERFORM FROM tenant_usage AS u WHERE u.tenant_id = known.tenant_id FOR UPDATE;
+            SELECT u.position INTO entry FROM tenant_usage AS u WHERE u.tenant_id = known.tenant_id FOR UPDATE;
             -- Without counters nothing is locked, so nothing is looked at: the first file may be coming just now.
             IF FOUND THEN
                 SELECT coalesce(sum(c.bytes), 0),
@@ -46,7 +47,8 @@ _CALCULATE = f"""
                 VALUES (known.tenant_id, total, moment, categories, history, known.owner_id)
                 ON CONFLICT (tenant_id) DO UPDATE SET {_ASSIGNED};
             END IF;
-            UPDATE tenant AS t SET calculated_at = moment WHERE t.tenant_id = known.tenant_id;
+            UPDATE tenant AS t SET calculated_at = moment, calculated_position = coalesce(entry, 0)
+            WHERE t.tenant_id = known.tenant_id;
             RETURN total;
         END
         $body$
@@ -54,6 +56,7 @@ _CALCULATE = f"""
 
 
 def upgrade() -> None:
+    op.execute("ALTER TABLE tenant ADD calculated_position bigint NOT NULL DEFAULT 0")
     # Alembic takes a colon before a word for a parameter.
     op.get_bind().exec_driver_sql(_CALCULATE)
 

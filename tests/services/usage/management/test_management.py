@@ -47,6 +47,7 @@ async def test_provisioned_with_what_is_stored(here: World) -> None:
     assert datetime.fromisoformat(body.pop("last_calculation")) > datetime.now(UTC) - timedelta(minutes=1)
     assert body == {
         "total_used": 85,
+        "position": 4,
         "storage_categories": {"avatars": {"bytes": 60, "files": 1}, "leases": {"bytes": 25, "files": 1}},
         "cleanup_history": [{"at": "2026-03-01", "kind": "files", "bytes": 5, "files": 1}],
         "user_id": str(tenant),

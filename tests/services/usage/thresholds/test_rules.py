@@ -71,7 +71,8 @@ def test_each_rings_once_until_it_is_armed_again(walk: list[int], limit: int | N
             rings += [(p.level, p.armed)] if p.upward else []
         if passed:
             told = Crossings(TENANT, "storage", arms, [Passed(p, START, None) for p in passed])
-            assert told.speaker is ([p for p in passed if p.upward] or [None])[-1]
+            up = [p for p in passed if p.upward]
+            assert told.speaker is (up[-1] if up else None)
     assert len(rings) == len(set(rings))
     assert open_ == reached(arms)
 
