@@ -1,6 +1,6 @@
 """The breakdown sums to the total, in every answer that has both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 _TRAFFIC = ("traffic_in", "traffic_out", "traffic_bytes", "requests", "storage_bytes")
@@ -11,7 +11,11 @@ def assert_sums(answer: Any, *, whole: bool = True) -> bool:
     """Whether there was something to add up. `whole`: a list is not a page of several, and not one person's own."""
     if not isinstance(answer, dict):
         return False
-    keys = answer.keys()
+    page = {"bytes", "next_cursor"} <= answer.keys() and (not whole or answer["next_cursor"] is not None)
+    return not page and _assert_shape(answer, answer.keys())
+
+
+def _assert_shape(answer: dict[str, Any], keys: Collection[str]) -> bool:
     if "breakdown" in keys:  # summary, stats, at
         total = answer.get("storage", answer)
         assert _sum(answer["breakdown"], "total_size") == total.get("used", total.get("stored"))
@@ -22,15 +26,13 @@ def assert_sums(answer: Any, *, whole: bool = True) -> bool:
         _assert_parts([line["ledger"] for line in answer["by_category"]], answer["ledger"], ("bytes", "files"))
         if answer["equal"]:
             _assert_parts([line["counters"] for line in answer["by_category"]], answer["counters"], ("bytes", "files"))
-    elif {"projects", "total"} <= keys:  # disk
+    elif {"projects", "total"}.issubset(keys):  # disk
         _assert_parts(answer["projects"], answer["total"], _DISK)
-    elif {"granularity", "total"} <= keys:  # history
+    elif {"granularity", "total"}.issubset(keys):  # history
         _assert_history(answer["items"], answer["total"], answer["metric"])
-    elif {"items", "total"} <= keys:  # projects
+    elif {"items", "total"}.issubset(keys):  # projects
         _assert_parts(answer["items"], answer["total"], _TRAFFIC)
-    elif {"items", "bytes", "files"} <= keys:  # users
-        if not whole or answer["next_cursor"] is not None:
-            return False
+    elif {"items", "bytes", "files"}.issubset(keys):  # users
         _assert_parts(answer["items"], answer, ("bytes", "files"))
     else:
         return False
