@@ -1,6 +1,7 @@
 """Months as tenants have them."""
 
 import re
+from calendar import monthrange
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, NamedTuple, Self
@@ -35,6 +36,10 @@ class Month(NamedTuple):
     @property
     def next(self) -> Self:
         return type(self)(self.year + self.month // 12, self.month % 12 + 1)
+
+    @property
+    def last(self) -> date:
+        return date(self.year, self.month, monthrange(self.year, self.month)[1])
 
     def begins(self, zone: tzinfo) -> datetime:
         """In UTC."""

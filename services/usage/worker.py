@@ -87,7 +87,6 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     engine = DockerEngine(settings.docker_url) if settings.docker_url else None
     labels = Labels(settings.docker_tenant_label, settings.docker_project_label)
     disk = DiskCollection(database, engine, labels, counters, clock)
-    calculator = Calculator(database, clock)
     rebuilder = Rebuilder(
         database,
         UploadFolds(upload),
@@ -96,6 +95,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
         changed=lambda tenant: changed.set(str(tenant)),
         announced=outbox.set,
     )
+    calculator = Calculator(database, rebuilder, clock)
     nightly = NightlyComparison(database, rebuilder, clock, settings.comparison_hour, repair=settings.comparison_repair)
     schedule = CalculationSchedule(database, calculator, clock, settings.calculation_hour)
     keeper, totals = HistoryKeeper(database, retention, clock), DailyTotals(database, clock)

@@ -22,6 +22,17 @@ _POLICIES = """
     ORDER BY 1
 """
 
+# By what they let through, not by their names: a tenant sees its own rows, and only the worker all of them.
+_LOOSE = """
+    SELECT c.relname || ' (' || p.polname || ')' FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    WHERE p.polname = 'tenant' AND NOT (
+            coalesce(pg_get_expr(p.polqual, p.polrelid), '') LIKE '%app.tenant_id%'
+            AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'app.tenant_id') LIKE '%app.tenant_id%'
+        )
+        OR p.polname = 'worker' AND p.polroles <> ARRAY[to_regrole($1)::oid]
+    ORDER BY 1
+"""
+
 _BROKEN_TRIGGERS = """
     SELECT t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger t
     WHERE NOT t.tgisinternal AND t.tgenabled = 'D' ORDER BY 1
@@ -43,6 +54,8 @@ async def verify(connection: Any, service: str) -> list[str]:
         f"table {row[0]} has a tenant_id but no forced row security" for row in await connection.fetch(_UNPROTECTED)
     ]
     problems += [f"table {row[0]} lacks the tenant or the worker policy" for row in await connection.fetch(_POLICIES)]
+    loose = await connection.fetch(_LOOSE, f"{service}_worker")
+    problems += [f"policy of table {row[0]} lets others in" for row in loose]
     problems += [f"trigger {row[0]} is disabled" for row in await connection.fetch(_BROKEN_TRIGGERS)]
     roles = [f"{service}_app", f"{service}_worker"]
     problems += [f"role {row[0]} can bypass row security" for row in await connection.fetch(_STRONG_ROLES, roles)]

@@ -30,7 +30,7 @@ class ThresholdEvent(Event):
 class ThresholdCrossed(ThresholdEvent):
     type: ClassVar[str] = "threshold.crossed"
 
-    # Several thresholds may be crossed by one change: the highest speaks to people, all are recorded.
+    # Several thresholds may be crossed in one batch: the highest speaks to people, all are recorded.
     speaks: bool
     hard: bool = False
     channels: tuple[Channel, ...] = ("note", "mail")

@@ -14,7 +14,8 @@ from services.upload.ledger.folds import LedgerFolds, Stretch
 from services.upload.quota.writer import AccountWriter
 from services.usage.counters.service import CounterService
 from services.usage.errors import LedgerUnreachable
-from services.usage.rebuild import repository
+from services.usage.rebuild import __main__ as command
+from services.usage.rebuild import repository, service
 from services.usage.rebuild.nightly import REASON, NightlyComparison
 from services.usage.rebuild.service import Outcome, Rebuilder
 from services.usage.rebuild.shadow import Apart, Shadow
@@ -345,6 +346,36 @@ async def test_the_night_comes_once_a_day(pair: Pair) -> None:
         assert len(found) == runs
     async with pair.worker.transaction() as connection:
         assert (await repository.find_newest(connection, REASON)) is not None
+
+
+async def test_once_a_week_whole_ledgers_are_added_up(pair: Pair) -> None:
+    """What was kept of a night is wrong: the counters seem wrong until the week is over."""
+    await pair.tenant(20)
+    found = []
+    for day in range(9):
+        clock = FixedClock(NOW.replace(hour=0, minute=7, second=30, microsecond=1) + timedelta(days=day))
+        nightly = NightlyComparison(
+            pair.worker, Rebuilder(pair.worker, pair.folds, pair.counters, clock), clock, 0, repair=False
+        )
+        for _ in range(2):
+            await nightly.run_when_due()
+            clock.advance(timedelta(minutes=5))
+        rows = await query(pair.usage.superuser, "SELECT whole, differing FROM rebuild ORDER BY started_at")
+        assert len(rows) == day + 1, "once a night"
+        found.append(tuple(rows[-1]))
+        if day == 1:
+            await pair.spoil("UPDATE fold_checkpoint SET parts = '[]'")
+    assert found == [(True, 0), (False, 0), *[(False, 1)] * 5, (True, 0), (False, 0)]
+
+
+async def test_that_there_are_more_differences_is_said(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "SHOWN", 2)
+    await pair.tenant(30)
+    await pair.spoil("UPDATE tenant_usage SET bytes = bytes + 1, trashed_files = trashed_files + 1, version_files = 99")
+    outcome = await pair.rebuild(repair=False)
+    assert (len(outcome.differences), outcome.more) == (2, 1)
+    assert "and 1 more differences" in command._text(outcome, 1.0, repair=False)
+    assert '"more": 1' in command._json(outcome, 1.0)
 
 
 async def _entries(pair: Pair, tenant: UUID) -> int:

@@ -21,15 +21,19 @@ Said = TypeVar("Said", bound=FileEvent | StorageAdjusted)
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last seq of a tenant's ledger and the hash over everything up to it."""
+    """The last seq of a tenant's ledger, the hash over everything up to it, and the time of that entry."""
 
     seq: int = 0
     hash: bytes = GENESIS
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[Said]):
-    """One entry as it is written: the event's exact JSON, and the columns people filter by. `delta` in bytes."""
+    """One entry as it is written: the event's exact JSON, and the columns people filter by. `delta` in bytes.
+
+    Time never goes back along a ledger: what was stored at any moment is the sum up to one entry.
+    """
 
     seq: int
     id: UUID
@@ -57,6 +61,7 @@ class Entry(Generic[Said]):
         by: UUID | None = None,
     ) -> Self:
         entry_id, body, seq = new_id(), event.body(), head.seq + 1
+        at = at if head.at is None else max(at, head.at)  # the clocks of two processes differ
         linked = link(head.hash, seq, entry_id, event.type, at, body)
         if isinstance(event, FileEvent):
             by = by or event.uploaded_by
@@ -64,7 +69,7 @@ class Entry(Generic[Said]):
 
     @property
     def head(self) -> Head:
-        return Head(self.seq, self.hash)
+        return Head(self.seq, self.hash, self.at)
 
     @property
     def previous(self) -> FileBefore | None:

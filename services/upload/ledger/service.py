@@ -16,9 +16,12 @@ from shared.errors import DomainError
 Place = tuple[str, str]  # location, path
 
 HEAD = "SELECT seq FROM tenant_storage WHERE tenant_id = $1"
+# Up to the first entry that is later: in old ledgers some are earlier than the ones before them.
 _AT = """
-    SELECT seq, hash FROM storage_transaction WHERE tenant_id = $1 AND occurred_at <= $2
-    ORDER BY occurred_at DESC, seq DESC LIMIT 1
+    SELECT seq, hash FROM storage_transaction WHERE tenant_id = $1 AND seq = coalesce(
+        (SELECT min(seq) - 1 FROM storage_transaction WHERE tenant_id = $1 AND occurred_at > $2),
+        (SELECT max(seq) FROM storage_transaction WHERE tenant_id = $1)
+    )
 """
 _LIVE = """
     SELECT t.seq, f.location, f.path, f.size FROM tenant_storage AS t LEFT JOIN stored_file AS f USING (tenant_id)

@@ -9,6 +9,7 @@ from services.upload.quota.repository import LEDGER
 from shared.events import StorageAdjusted
 
 _LOCK = "SELECT seq, head_hash FROM tenant_storage WHERE tenant_id = $1 FOR UPDATE"
+_LAST = "SELECT occurred_at FROM storage_transaction WHERE tenant_id = $1 AND seq = $2"
 # What uploads under way hold is theirs, whatever was counted wrongly.
 _ACCOUNT = "UPDATE tenant_storage SET used = $2, files = $3, seq = $4, head_hash = $5 WHERE tenant_id = $1"
 
@@ -16,7 +17,9 @@ _ACCOUNT = "UPDATE tenant_storage SET used = $2, files = $3, seq = $4, head_hash
 async def lock(connection: Any, tenant: UUID) -> Head | None:
     """From here to the commit nothing of the tenant changes; None where it has no account."""
     row = await connection.fetchrow(_LOCK, tenant)
-    return None if row is None else Head(row["seq"], row["head_hash"])
+    if row is None:
+        return None
+    return Head(row["seq"], row["head_hash"], await connection.fetchval(_LAST, tenant, row["seq"]))
 
 
 async def adjust(

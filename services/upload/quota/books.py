@@ -70,8 +70,8 @@ class Books(Sheet):
         outcome = apply(self.state, self._held_for(change), replace(command, freed=freed))
         if not outcome.ok:
             return Result(outcome.state, outcome.refused)
-        if (month := self._image_month(command)) is not None:
-            file = file.model_copy(update={"image_month": month})
+        # Others have come and gone since its bytes were read: it is there from now on.
+        file = file.model_copy(update={"stored_at": self.now, "image_month": self._image_month(command)})
         if (own := self.held.get(command.id)) is not None and own.paid:
             self.bought.append(command.id)
         self._keep_held(change, outcome.held)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ _LOCK = """
 # Read after the lock: a snapshot taken while waiting for it would be old. $1 are uploads, which may be files already;
 # $2 are files. The worker changes accounts too, and row security shows it everybody's: the tenant is always named.
 # Each id and key by itself: as long as a table has no statistics, PostgreSQL would rather read all files of the tenant.
+# $5 is the ledger's last entry.
 _KNOWN = """
     SELECT 'held' AS kind, id, size, image_month, image_paid, NULL::jsonb AS file
     FROM reservation WHERE id = ANY($1::uuid[])
@@ -38,6 +40,8 @@ _KNOWN = """
     UNION ALL
     SELECT 'file', f.id, f.size, NULL, NULL, to_jsonb(f) FROM unnest($3::text[]) AS asked(key),
         LATERAL (SELECT * FROM stored_file WHERE tenant_id = $4 AND idempotency_key = asked.key LIMIT 1) AS f
+    UNION ALL
+    SELECT 'last', id, NULL, NULL, to_jsonb(occurred_at) FROM storage_transaction WHERE tenant_id = $4 AND seq = $5
 """
 
 _PLACES = """
@@ -157,7 +161,10 @@ async def _read(connection: Any, tenant: UUID, row: Any, changes: Sequence[Chang
     files += [given for change in changes for given in change.given]
     files += [change.replaces for change in changes if change.replaces is not None]
     keys = [change.idempotency_key for change in changes if change.idempotency_key is not None]
-    for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant):
+    for found in await connection.fetch(_KNOWN, uploads, files, keys, tenant, row["seq"]):
+        if found["kind"] == "last":
+            known.head = replace(known.head, at=datetime.fromisoformat(found["file"]))
+            continue
         if found["kind"] == "held":
             known.held[found["id"]] = Held(found["size"], found["image_month"], found["image_paid"])
             continue

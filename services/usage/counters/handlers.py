@@ -33,20 +33,25 @@ class UsageHandler:
         self._clock = clock
         self._changed = changed  # tells the HTTP processes which tenant moved
         self._announced = announced  # tells the relay that there is something to publish
-        self._changes: dict[tuple[UUID, int, int], Change] = {}
+        self._tries: list[tuple[Sequence[Record], list[Change]]] = []  # since the last commit
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
-        self._remember(await self._counters.apply(connection, records))
+        self._tries.append((records, await self._counters.apply(connection, records)))
 
     async def replay(self, connection: Any, records: Sequence[Record]) -> None:
         """Records that were left out; the position is past them."""
         for record in records:
-            self._remember(await self._counters.count_left_out(connection, record))
+            self._tries.append(([record], await self._counters.count_left_out(connection, record)))
 
-    def _remember(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            # By what it led to: a batch tried twice is counted once.
-            self._changes[change.after.tenant_id, change.after.position, change.after.terms.version] = change
+    def _committed(self, records: Sequence[Record]) -> list[Change]:
+        """What came of these very records, as they were tried last: a batch that failed is tried again one by one."""
+        left, found = {id(record) for record in records}, list[Change]()
+        for tried, changes in reversed(self._tries):
+            if left.issuperset(mine := {id(record) for record in tried}):
+                left -= mine
+                found += changes
+        self._tries = []
+        return found
 
     def on_committed(self, records: Sequence[Record]) -> None:
         self.on_replayed(records)
@@ -55,7 +60,7 @@ class UsageHandler:
 
     def on_replayed(self, records: Sequence[Record]) -> None:
         """As after any commit; but how old they are says nothing of the consumer."""
-        changes, self._changes = list(self._changes.values()), {}
+        changes = self._committed(records)
         for tenant in {change.after.tenant_id for change in changes}:
             self._changed(tenant)
         if any(change.rings for change in changes):

@@ -68,7 +68,8 @@ _SNAPSHOT = f"""
            (SELECT coalesce(jsonb_agg(jsonb_build_object('file_type', b.file_type, 'category', b.category,
                        'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
                    ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
-            FROM usage_breakdown AS b WHERE b.tenant_id = u.tenant_id AND b.file_count > 0) AS breakdown,
+            FROM usage_breakdown AS b
+            WHERE b.tenant_id = u.tenant_id AND (b.file_count, b.total_size) <> (0, 0)) AS breakdown,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('unit', t.unit, 'value', t.value,
                        'armed', t.armed, 'reached', t.reached)), '[]')
             FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms,

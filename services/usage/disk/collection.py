@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
+from services.usage.counters.rules import Change
 from services.usage.counters.service import CounterService
 from services.usage.disk import rules
 from services.usage.disk.engine import DockerEngine, EngineUnavailable, Report
@@ -14,6 +16,7 @@ from services.usage.disk.repository import DiskRepository
 from services.usage.disk.rules import Labels
 from services.usage.metering.repository import MonthRepository
 from services.usage.thresholds.repository import ThresholdRepository
+from services.usage.thresholds.sweep import FINDINGS
 from shared.clock import Clock
 from shared.db import Database, turn
 
@@ -110,7 +113,7 @@ class DiskCollection:
                 # Whoever is choosing thresholds now is waited for, and seen.
                 await MonthRepository(connection).lock_disks()
                 concerned = await ThresholdRepository(connection).list_concerned("disk")
-                await self._counters.review(connection, concerned)
+                _tell_missed(await self._counters.review(connection, concerned))
         if not kept:
             log.warning("disk: another worker has taken run %s over", run)
 
@@ -122,3 +125,11 @@ class DiskCollection:
             self._said = told
         async with self._database.transaction() as connection:
             await DiskRepository(connection).fail(run, self._clock.now(), told)
+
+
+def _tell_missed(reviewed: Sequence[Change]) -> None:
+    """What a run passes of disk usage is seen here first; of any other metric it should have been seen before."""
+    missed = [c for c in reviewed if c.passed or any(other.metric != "disk" for other in c.others)]
+    for change in missed:
+        log.error("disk: tenant %s had passed thresholds of other metrics unseen", change.after.tenant_id)
+    FINDINGS.labels("threshold").inc(len(missed))

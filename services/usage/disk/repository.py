@@ -56,21 +56,26 @@ _FILL_DAY = """
 
 # What the newest run did not find is there no more, whatever an older one found.
 _NEWEST = """
-    SELECT r.started_at AS as_of, u.project_id, u.volumes_bytes, u.images_bytes, u.volumes, u.images, u.unknown
-    FROM (SELECT day, started_at FROM disk_run WHERE status = 'done' ORDER BY day DESC, started_at DESC LIMIT 1) AS r
+    SELECT coalesce(w.position, 0) AS position, r.started_at AS as_of, u.project_id, u.volumes_bytes, u.images_bytes,
+           u.volumes, u.images, u.unknown
+    FROM (SELECT) AS one LEFT JOIN tenant_usage AS w ON w.tenant_id = $1
+    LEFT JOIN (SELECT day, started_at FROM disk_run WHERE status = 'done' ORDER BY day DESC, started_at DESC LIMIT 1)
+        AS r ON true
     LEFT JOIN disk_usage AS u ON u.day = r.day AND u.tenant_id = $1
     ORDER BY u.volumes_bytes + u.images_bytes DESC, u.project_id
 """
 
 # A day without a run is missing, one on which nothing was found is zero.
 _DAYS = """
-    SELECT r.day, r.taken_at, coalesce(sum(u.volumes_bytes), 0)::bigint AS volumes_bytes,
+    SELECT coalesce(w.position, 0) AS position, statement_timestamp() AS as_of, r.day, r.taken_at,
+           coalesce(sum(u.volumes_bytes), 0)::bigint AS volumes_bytes,
            coalesce(sum(u.images_bytes), 0)::bigint AS images_bytes, coalesce(sum(u.volumes), 0)::bigint AS volumes,
            coalesce(sum(u.images), 0)::bigint AS images, coalesce(sum(u.unknown), 0)::bigint AS unknown
-    FROM (SELECT day, max(started_at) AS taken_at FROM disk_run
-          WHERE status = 'done' AND day BETWEEN $3 AND $4 GROUP BY day) AS r
+    FROM (SELECT) AS one LEFT JOIN tenant_usage AS w ON w.tenant_id = $1
+    LEFT JOIN (SELECT day, max(started_at) AS taken_at FROM disk_run
+               WHERE status = 'done' AND day BETWEEN $3 AND $4 GROUP BY day) AS r ON true
     LEFT JOIN disk_usage AS u ON u.day = r.day AND u.tenant_id = $1 AND ($2::uuid IS NULL OR u.project_id = $2)
-    GROUP BY r.day, r.taken_at ORDER BY r.day
+    GROUP BY w.position, r.day, r.taken_at ORDER BY r.day
 """
 
 _KNOWN = "SELECT EXISTS (SELECT FROM disk_usage WHERE tenant_id = $1 AND project_id = $2)"
@@ -151,13 +156,13 @@ class DiskRepository:
         return True
 
     async def list_newest(self, tenant: UUID) -> list[Any]:
-        """A row for each project, the largest first; one without a project where the tenant has none, and no row at
-        all before the first run.
+        """A row for each project, the largest first; one without a project where the tenant has none, and one without
+        a time before the first run.
         """
         return list(await self._connection.fetch(_NEWEST, tenant))
 
     async def list_days(self, tenant: UUID, project: UUID | None, first: date, last: date) -> list[Any]:
-        """A row for each day with a run, of one project or of all together."""
+        """A row for each day with a run, of one project or of all together; one without a day where there is none."""
         return list(await self._connection.fetch(_DAYS, tenant, project, first, last))
 
     async def knows(self, tenant: UUID, project: UUID) -> bool:

@@ -29,18 +29,20 @@ class ProjectDiskOut(DiskAmountOut):
 
 class DiskOut(BaseModel):
     """By the newest run, which began at `as_of`: null before the first. The projects, the largest first, sum to
-    `total`.
+    `total`. `position` is the last ledger entry counted.
     """
 
     as_of: datetime | None
+    position: int
     total: DiskAmountOut
     projects: list[ProjectDiskOut]
 
     @classmethod
     def of(cls, rows: Iterable[Any]) -> Self:
         rows = list(rows)
-        projects = [ProjectDiskOut(**_without(row, "as_of")) for row in rows if row["project_id"] is not None]
-        return cls(as_of=rows[0]["as_of"] if rows else None, total=_sum(projects), projects=projects)
+        first = rows[0]
+        projects = [ProjectDiskOut(**dict(row)) for row in rows if row["project_id"] is not None]
+        return cls(as_of=first["as_of"], position=first["position"], total=_sum(projects), projects=projects)
 
 
 class DiskDayOut(DiskAmountOut):
@@ -51,13 +53,17 @@ class DiskDayOut(DiskAmountOut):
 
 
 class DiskHistoryOut(BaseModel):
-    """Both days are part of it. Days without a successful run are missing."""
+    """Both days are part of it. Days without a successful run are missing. All of one moment, `position` being the last
+    ledger entry counted.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
     project_id: UUID | None
     first: date = Field(alias="from")
     last: date = Field(alias="to")
+    position: int
+    as_of: datetime
     days: list[DiskDayOut]
 
 

@@ -38,7 +38,12 @@ class DiskService:
                 raise DiskUsageNotFound
             rows = await disk.list_days(tenant, project, first, last)
         return DiskHistoryOut(
-            project_id=project, first=first, last=last, days=[DiskDayOut(**dict(row)) for row in rows]
+            project_id=project,
+            first=first,
+            last=last,
+            position=rows[0]["position"],
+            as_of=rows[0]["as_of"],
+            days=[DiskDayOut(**dict(row)) for row in rows if row["day"] is not None],
         )
 
     async def request_run(self, by: UUID | None) -> DiskRunOut:

@@ -45,8 +45,8 @@ class HistoryReader:
             now = self._clock.now()
             span = plan(asked, self._retention, now, zone)
             if metric in _FLOWS:
-                items, total = await _flows(connection, tenant, _FLOWS[metric], span)
-                return _answer(metric, span, zone.key, now, None, items, total)
+                items, total, position = await _flows(connection, tenant, _FLOWS[metric], span)
+                return _answer(metric, span, zone.key, now, position, items, total)
             found, position, as_of = await _levels(connection, tenant, span, now)
         if metric == "files":
             counts = [PointOut(at=span.local(level.at), value=level.files) for level in found]
@@ -70,11 +70,11 @@ async def _levels(connection: Any, tenant: UUID, span: Range, now: datetime) -> 
 
 async def _flows(
     connection: Any, tenant: UUID, value_of: Callable[[Flow], int], span: Range
-) -> tuple[list[PointOut], TotalOut]:
-    held = await HistoryRepository(connection).list_traffic(tenant, grain_of(span.granularity), *span.keys)
+) -> tuple[list[PointOut], TotalOut, int]:
+    held, position = await HistoryRepository(connection).list_traffic(tenant, grain_of(span.granularity), *span.keys)
     values = [value_of(flow) for flow in pour(held, span.edges, span.zone)]
     points = [PointOut(at=span.local(at), value=value) for at, value in zip(span.edges, values, strict=False)]
-    return points, TotalOut(value=sum(values))
+    return points, TotalOut(value=sum(values)), position
 
 
 def _answer(
@@ -82,7 +82,7 @@ def _answer(
     span: Range,
     timezone: str,
     as_of: datetime,
-    position: int | None,
+    position: int,
     items: list[LevelPointOut] | list[PointOut],
     total: LevelOut | TotalOut,
 ) -> HistoryOut:

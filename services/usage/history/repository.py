@@ -47,8 +47,9 @@ _READINGS = {
 
 _TRAFFIC = {
     grain: f"""
-        SELECT at, bytes_in, bytes_out, requests FROM traffic_{grain}
-        WHERE tenant_id = $1 AND at >= $2::{kind} AND at < $3::{kind} ORDER BY at
+        SELECT coalesce(u.position, 0) AS position, t.at, t.bytes_in, t.bytes_out, t.requests
+        FROM (SELECT) AS one LEFT JOIN tenant_usage AS u ON u.tenant_id = $1
+        LEFT JOIN traffic_{grain} AS t ON t.tenant_id = $1 AND t.at >= $2::{kind} AND t.at < $3::{kind} ORDER BY t.at
     """
     for grain, kind in _TYPES.items()
 }
@@ -101,9 +102,11 @@ class HistoryRepository:
 
     async def list_traffic(
         self, tenant: UUID, grain: Grain, since: datetime | date, until: datetime | date
-    ) -> dict[datetime | date, Flow]:
+    ) -> tuple[dict[datetime | date, Flow], int]:
+        """By when the bucket begins; and the last ledger entry counted by then."""
         rows = await self._connection.fetch(_TRAFFIC[grain], tenant, since, until)
-        return {row["at"]: Flow(row["bytes_in"], row["bytes_out"], row["requests"]) for row in rows}
+        flows = {r["at"]: Flow(r["bytes_in"], r["bytes_out"], r["requests"]) for r in rows if r["at"] is not None}
+        return flows, rows[0]["position"]
 
 
 def gauge_of(row: Any) -> Gauge:

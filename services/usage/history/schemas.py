@@ -47,8 +47,8 @@ class TotalOut(BaseModel):
 
 class HistoryOut(BaseModel):
     """Buckets without gaps. `from` and `to` are where buckets begin and end: those asked for, or further out. What has
-    not come yet is not in the figures, which are of `as_of`; `position` is the last ledger entry counted, null where
-    the figures are not the ledger's. Minutes and hours are those of UTC, days and months those of `timezone`.
+    not come yet is not in the figures, which are of `as_of`; `position` is the last ledger entry counted. Minutes and
+    hours are those of UTC, days and months those of `timezone`.
     """
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
@@ -60,7 +60,7 @@ class HistoryOut(BaseModel):
     since: datetime = Field(alias="from")
     until: datetime = Field(alias="to")
     as_of: datetime
-    position: int | None
+    position: int
     items: list[LevelPointOut] | list[PointOut]
     total: LevelOut | TotalOut
 

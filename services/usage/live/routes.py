@@ -10,6 +10,12 @@ from shared.http import ServiceOnly, Stopping, unless
 router = APIRouter(prefix="/internal/usage", include_in_schema=False)
 
 
+@router.get("/{tenant_id}/summary")
+async def get_usage_summary(tenant_id: UUID, _caller: ServiceOnly, usage: Usage) -> SummaryOut:
+    """For sister services what `GET /api/usage/summary` is for people (S4.10)."""
+    return SummaryOut.of(await usage.reader.read(tenant_id))
+
+
 @router.get("/{tenant_id}/wait")
 async def wait_for_change(
     tenant_id: UUID,

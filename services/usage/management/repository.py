@@ -8,7 +8,7 @@ from services.usage.management.snapshot import Management
 
 # The app role finds a client's schema only through `client_storage()`, which looks at the transaction's tenant.
 _FIND = """
-    SELECT t.tenant_id, t.isolation, t.place, t.number,
+    SELECT t.tenant_id, t.isolation, t.place, t.number, t.calculated_position AS position,
            s.total_used, s.last_calculation, s.storage_categories, s.cleanup_history, s.user_id
     FROM tenant AS t LEFT JOIN LATERAL (
         SELECT total_used, last_calculation, storage_categories, cleanup_history, user_id
@@ -26,7 +26,12 @@ _CLAIM = """
     WHERE tenant_id = $1 AND place IS NOT NULL AND calculated_at < $2 FOR NO KEY UPDATE
 """
 
-_COUNTED = "SELECT bytes FROM tenant_usage WHERE tenant_id = $1 FOR UPDATE"
+# Counters and breakdown change only under the lock of the counters.
+_LOCK = "SELECT FROM tenant_usage WHERE tenant_id = $1 FOR UPDATE"
+_SUMS = """
+    SELECT (u.bytes, u.files) = (coalesce(sum(b.total_size), 0), coalesce(sum(b.file_count), 0))
+    FROM tenant_usage AS u LEFT JOIN usage_breakdown AS b USING (tenant_id) WHERE u.tenant_id = $1 GROUP BY u.tenant_id
+"""
 
 _PAGE = """
     SELECT tenant_id FROM tenant
@@ -54,14 +59,14 @@ class ManagementRepository:
         """Locks the tenant if its last calculation is older; False when there is nothing to do."""
         return bool(await self._connection.fetchval(_CLAIM, tenant, before))
 
-    async def lock_total(self, tenant: UUID) -> int | None:
-        """Bytes as the counters have them, locked until the commit; None where nothing was counted yet."""
-        counted: int | None = await self._connection.fetchval(_COUNTED, tenant)
-        return counted
+    async def sums_up(self, tenant: UUID) -> bool:
+        """Whether the breakdown is the total's, both locked until the commit."""
+        await self._connection.fetch(_LOCK, tenant)
+        return await self._connection.fetchval(_SUMS, tenant) is not False
 
-    async def calculate(self, tenant: UUID) -> int:
-        """Bytes as they are now, written down with their categories."""
-        return int(await self._connection.fetchval("SELECT calculate_storage_usage($1)", tenant))
+    async def calculate(self, tenant: UUID) -> None:
+        """What is stored now, written down by category."""
+        await self._connection.execute("SELECT calculate_storage_usage($1)", tenant)
 
     async def list_older(self, after: UUID, before: datetime, limit: int) -> list[UUID]:
         return [row["tenant_id"] for row in await self._connection.fetch(_PAGE, after, before, limit)]

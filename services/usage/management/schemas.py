@@ -29,10 +29,13 @@ class CleanupDayOut(BaseModel):
 
 
 class StorageManagementOut(BaseModel):
-    """As calculated `age_seconds` ago, bytes; the categories sum to `total_used`. `user_id` is the tenant's owner."""
+    """As calculated `age_seconds` ago, bytes; the categories sum to `total_used`. `position` is the ledger entry
+    counted by then, `user_id` the tenant's owner.
+    """
 
     total_used: int
     last_calculation: datetime
+    position: int
     age_seconds: float
     storage_categories: dict[str, CategoryAmountOut]
     cleanup_history: list[CleanupDayOut]
@@ -41,6 +44,7 @@ class StorageManagementOut(BaseModel):
 
     @classmethod
     def of(cls, found: Management, now: datetime) -> Self:
-        values = found.model_dump(include={"total_used", "last_calculation", "cleanup_history", "user_id", "isolation"})
+        same = {"total_used", "last_calculation", "position", "cleanup_history", "user_id", "isolation"}
+        values = found.model_dump(include=same)
         age = (now - values["last_calculation"]).total_seconds()
         return cls(**values, age_seconds=max(0.0, age), storage_categories=CategoryAmountOut.by_category(found))

@@ -34,6 +34,7 @@ class Management(BaseModel):
     isolation: Isolation
     place: Isolation | None
     number: int
+    position: int
     total_used: int | None
     last_calculation: datetime | None
     storage_categories: dict[str, CategoryAmount] | None

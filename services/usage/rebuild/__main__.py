@@ -52,6 +52,8 @@ async def _run(settings: Settings, tenant: UUID | None, *, repair: bool, as_json
 def _text(outcome: Outcome, seconds: float, *, repair: bool) -> str:
     done = outcome.done
     lines = [_line(difference) for difference in outcome.differences]
+    if outcome.more:
+        lines.append(f"… and {outcome.more} more differences")
     lines += [f"{a.tenant_id}  ledger ends at {a.folded}, counted up to {a.counted}" for a in outcome.ahead]
     put_right = f", {done.repaired} put right" if repair else ""
     rate = done.entries / seconds
@@ -74,6 +76,7 @@ def _json(outcome: Outcome, seconds: float) -> str:
         **outcome.done.model_dump(mode="json"),
         "seconds": round(seconds, 3),
         "differences": [{"tenant_id": str(d.tenant_id), **d.document()} for d in outcome.differences],
+        "more": outcome.more,
         "ahead_tenants": [str(a.tenant_id) for a in outcome.ahead],
     }
     return json.dumps(document) + "\n"

@@ -8,7 +8,9 @@ from sqlmodel import Field, SQLModel
 
 
 class Rebuild(SQLModel, table=True):
-    """Counters folded again from the ledgers' `entries`. `ahead`: tenants whose ledger ends before their counters."""
+    """Counters folded again from the ledgers' `entries`. `ahead`: tenants whose ledger ends before their counters.
+    `whole`: from the first entry on, and not from where the last one ended.
+    """
 
     __tablename__ = "rebuild"
     __table_args__ = (Index("rebuild_newest", "started_at", "id"),)
@@ -22,6 +24,7 @@ class Rebuild(SQLModel, table=True):
     differing: int = Field(sa_type=BigInteger)
     ahead: int = Field(sa_type=BigInteger)
     repaired: int = Field(sa_type=BigInteger)
+    whole: bool = False
 
 
 class FoldCheckpoint(SQLModel, table=True):

@@ -1,6 +1,9 @@
-"""Every night all counters against all ledgers, from where the last night ended."""
+"""Every night all counters against all ledgers, from where the last night ended; once a week from the first entry on,
+for what was added up before is a copy, too.
+"""
 
 import logging
+from datetime import timedelta
 
 from prometheus_client import Gauge
 
@@ -15,6 +18,7 @@ DRIFT = Gauge("stowage_usage_drift_tenants", "Tenants whose counters were not wh
 AHEAD = Gauge("stowage_usage_ahead_tenants", "Tenants counted further than their ledger goes, last night")
 
 REASON = "nightly"
+WEEK = timedelta(days=6, hours=12)  # nights begin at about the same hour
 
 
 class NightlyComparison:
@@ -33,9 +37,11 @@ class NightlyComparison:
         if now.hour < self._hour:
             return
         async with turn(self._database, REASON) as connection:
-            if connection is None or await repository.is_done(connection, REASON, now.replace(hour=0, minute=0)):
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+            if connection is None or await repository.is_done(connection, REASON, midnight):
                 return
-            done = (await self._rebuilder.run(None, REASON, repair=self._repair, resume=True)).done
+            resume = await repository.is_done(connection, REASON, now - WEEK, whole=True)
+            done = (await self._rebuilder.run(None, REASON, repair=self._repair, resume=resume)).done
         log.info("nightly: %d tenants, %d differ, %d put right", done.tenants, done.differing, done.repaired)
 
     async def measure(self) -> None:

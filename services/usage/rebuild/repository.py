@@ -9,8 +9,8 @@ from services.usage.rebuild.rules import Difference
 _LOCK = 0x5_70B5  # any number that is ours: one repair at a time
 
 _INSERT = """
-    INSERT INTO rebuild (id, reason, started_at, finished_at, tenants, entries, differing, ahead, repaired)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    INSERT INTO rebuild (id, reason, started_at, finished_at, tenants, entries, differing, ahead, repaired, whole)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 _ADJUST = """
     INSERT INTO counter_adjustment (tenant_id, rebuild_id, position, reason, differences, at)
@@ -21,7 +21,7 @@ _NEWEST = """
     SELECT * FROM rebuild WHERE $1::timestamptz IS NULL OR (started_at, id) < ($1, $2::uuid)
     ORDER BY started_at DESC, id DESC LIMIT $3
 """
-_DONE = "SELECT true FROM rebuild WHERE reason = $1 AND started_at >= $2 LIMIT 1"
+_DONE = "SELECT true FROM rebuild WHERE reason = $1 AND started_at >= $2 AND (whole OR NOT $3) LIMIT 1"
 _FIND_NEWEST = "SELECT * FROM rebuild WHERE reason = $1 ORDER BY started_at DESC, id DESC LIMIT 1"
 _COUNTED = "SELECT true FROM tenant_usage WHERE tenant_id = $1"
 
@@ -46,8 +46,8 @@ async def unlock(connection: Any) -> None:
 
 async def insert(connection: Any, done: Rebuild) -> None:
     values = done.model_dump()
-    order = ("id", "reason", "started_at", "finished_at", "tenants", "entries", "differing", "ahead", "repaired")
-    await connection.execute(_INSERT, *(values[name] for name in order))
+    counts = ("tenants", "entries", "differing", "ahead", "repaired", "whole")
+    await connection.execute(_INSERT, *(values[n] for n in ("id", "reason", "started_at", "finished_at", *counts)))
 
 
 async def note_adjustments(
@@ -70,8 +70,9 @@ async def list_newest(connection: Any, limit: int, before: tuple[datetime, UUID]
     return [Rebuild(**row) for row in await connection.fetch(_NEWEST, at, rebuild, limit)]
 
 
-async def is_done(connection: Any, reason: str, since: datetime) -> bool:
-    return bool(await connection.fetchval(_DONE, reason, since))
+async def is_done(connection: Any, reason: str, since: datetime, *, whole: bool = False) -> bool:
+    """`whole`: of whole ledgers only."""
+    return bool(await connection.fetchval(_DONE, reason, since, whole))
 
 
 async def find_newest(connection: Any, reason: str) -> Rebuild | None:

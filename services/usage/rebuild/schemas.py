@@ -30,7 +30,8 @@ class CounterDifferenceOut(BaseModel):
 
 class RecalculatedOut(BaseModel):
     """What the ledger's entries sum to beside what was counted. `equal`: there was nothing to put right; otherwise the
-    counters are right now. `storage`: the ledger beside upload's account, files and store.
+    counters are right now. `more`: so many differences are not among those shown. `storage`: the ledger beside upload's
+    account, files and store.
     """
 
     tenant_id: UUID
@@ -38,6 +39,7 @@ class RecalculatedOut(BaseModel):
     equal: bool
     repaired: bool
     differences: list[CounterDifferenceOut]
+    more: int
     storage: Books
     as_of: datetime
 
@@ -50,13 +52,16 @@ class RecalculatedOut(BaseModel):
             equal=not done.differing,
             repaired=bool(done.repaired),
             differences=[CounterDifferenceOut.of(difference) for difference in outcome.differences],
+            more=outcome.more,
             storage=books,
             as_of=done.finished_at,
         )
 
 
 class RebuildOut(BaseModel):
-    """`ahead`: tenants whose ledger ends before their counters; nothing is said of them and nothing done."""
+    """`ahead`: tenants whose ledger ends before their counters; nothing is said of them and nothing done.
+    `whole`: ledgers were added up from their first entry on.
+    """
 
     id: UUID
     reason: str
@@ -68,6 +73,7 @@ class RebuildOut(BaseModel):
     differing: int
     ahead: int
     repaired: int
+    whole: bool
 
     @classmethod
     def of(cls, done: Rebuild) -> Self:

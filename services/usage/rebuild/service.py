@@ -30,10 +30,13 @@ SHOWN = 100  # differences told of
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`ahead`: their ledger ends before their counters, which proves nothing and is not touched."""
+    """`differences` are the first of them, `more` how many there are besides. `ahead`: their ledger ends before their
+    counters, which proves nothing and is not touched.
+    """
 
     done: Rebuild
     differences: list[Difference]
+    more: int
     ahead: list[Apart]
 
 
@@ -82,7 +85,7 @@ class Rebuilder:
                 await self._catch_up(work)
                 await work.shadow.compare()
                 tenants, entries = await work.shadow.seen()
-                differing = await work.shadow.count_differing()
+                differing, number = await work.shadow.count_differing()
                 work.differences = (await work.shadow.page(UUID(int=0), SHOWN))[:SHOWN]
             done = Rebuild(
                 id=new_id(),
@@ -94,6 +97,7 @@ class Rebuilder:
                 differing=differing,
                 ahead=len(work.ahead),
                 repaired=0,
+                whole=not resume,
             )
             async with transaction_on(work.connection, tenant):
                 if repair and differing:
@@ -101,12 +105,12 @@ class Rebuilder:
                 done.repaired, done.finished_at = len(work.repaired), self._clock.now()
                 await repository.insert(work.connection, done)
                 if tenant is None:
-                    await work.shadow.keep()
+                    await work.shadow.keep(whole=not resume)
         for one in work.repaired:
             self._changed(one)
         if work.repaired:
             self._announced()
-        return Outcome(done, work.differences, work.ahead)
+        return Outcome(done, work.differences, number - len(work.differences), work.ahead)
 
     @asynccontextmanager
     async def _working(self, tenant: UUID | None, *, repair: bool) -> AsyncIterator[_Work]:

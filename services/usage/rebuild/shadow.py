@@ -63,7 +63,7 @@ _KEEP = """
         FROM rebuild_part GROUP BY tenant_id, file_type, category, project_id, owner
         HAVING (sum(bytes), sum(files), sum(trashed_files), sum(version_files)) <> (0, 0, 0, 0)
     ) AS p USING (tenant_id)
-    WHERE r.position IS DISTINCT FROM c.position
+    WHERE $1 OR r.position IS DISTINCT FROM c.position
     GROUP BY tenant_id, r.position
     ON CONFLICT (tenant_id) DO UPDATE SET position = excluded.position, parts = excluded.parts
 """
@@ -146,7 +146,7 @@ _PAGE = """
         SELECT DISTINCT tenant_id FROM rebuild_difference WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2
     ) ORDER BY tenant_id, part, key
 """
-_DIFFERING = "SELECT count(DISTINCT tenant_id) FROM rebuild_difference"
+_DIFFERING = "SELECT count(DISTINCT tenant_id), count(*) FROM rebuild_difference"
 
 NO_PROJECT = UUID(int=0)
 
@@ -184,9 +184,9 @@ class Shadow:
         """As the last one was kept."""
         await self._connection.execute(_RESTORE, timeout=PATIENCE)
 
-    async def keep(self) -> None:
-        """For the next one: those that moved."""
-        await self._connection.execute(_KEEP, timeout=PATIENCE)
+    async def keep(self, *, whole: bool) -> None:
+        """For the next one: those that moved; or all, whatever was kept of them before."""
+        await self._connection.execute(_KEEP, whole, timeout=PATIENCE)
 
     async def stand(self, tenants: Sequence[Apart]) -> None:
         """These are folded up to where they are counted."""
@@ -208,8 +208,10 @@ class Shadow:
         row = await self._connection.fetchrow(_SEEN, self._tenant)
         return row["tenants"], row["entries"]
 
-    async def count_differing(self) -> int:
-        return int(await self._connection.fetchval(_DIFFERING))
+    async def count_differing(self) -> tuple[int, int]:
+        """Tenants, and figures of theirs."""
+        tenants, figures = await self._connection.fetchrow(_DIFFERING)
+        return tenants, figures
 
     async def hold_letters(self) -> None:
         """So that none is replayed while the fold that has it is swapped in."""

@@ -56,6 +56,16 @@ _SCHEMAS = """
     ORDER BY n.nspname
 """
 
+# A table added to the template reaches an old schema when it is provisioned again.
+_BEHIND = """
+    SELECT n.nspname AS name, t.relname AS part FROM pg_namespace AS n
+    JOIN pg_class AS t ON t.relnamespace = to_regnamespace('template') AND t.relkind = 'r'
+    WHERE n.nspname ~ '^client_[1-9][0-9]*$' AND t.relname <> 'storage_management'
+        AND NOT EXISTS (SELECT FROM pg_class AS c
+                        WHERE c.relnamespace = n.oid AND c.relname = t.relname AND c.relkind = 'r')
+    ORDER BY 1, 2
+"""
+
 _PLACES = """
     SELECT coalesce(n.nspname, 'client_' || t.number) AS name, t.tenant_id IS NULL AS ownerless
     FROM (SELECT * FROM tenant WHERE place = 'schema') AS t
@@ -75,6 +85,9 @@ async def verify_schemas(connection: Any) -> list[str]:
     if all(row["name"] != "template" for row in schemas):
         problems.append("schema template is missing")
     problems += [f"schema {row['name']}: {wrong}" for row in schemas for wrong in _of_schema(row)]
+    problems += [
+        f"schema {row['name']}: {row['part']} of the template is missing" for row in await connection.fetch(_BEHIND)
+    ]
     for row in await connection.fetch(_PLACES):
         problems.append(f"schema {row['name']} {'belongs to no tenant' if row['ownerless'] else 'is missing'}")
     return problems

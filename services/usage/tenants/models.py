@@ -36,6 +36,7 @@ class Tenant(SQLModel, table=True):
     isolation: str = Field(sa_type=Text)
     place: str | None = Field(default=None, sa_type=Text)  # none yet, or none any more
     calculated_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
+    calculated_position: int = Field(default=0, sa_type=BigInteger)  # the ledger entry counted by then
     seq: int = Field(sa_type=BigInteger)  # of the record it was taken from
     deleted_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))
 

@@ -58,6 +58,7 @@ class Alert(SQLModel, table=True):
     armed: int  # 1, 2, 3 …: raised each time usage falls below again
     used: int = Field(sa_type=BigInteger)
     limit: int | None = Field(sa_type=BigInteger)
-    speaks: bool  # of several crossed at once the highest tells people
+    hard: bool = False  # nothing that would pass it is allowed
+    speaks: bool  # of several crossed in one batch the highest tells people
     at: datetime = Field(sa_type=TIMESTAMP(timezone=True))
     cleared_at: datetime | None = Field(default=None, sa_type=TIMESTAMP(timezone=True))

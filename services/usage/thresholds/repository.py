@@ -38,9 +38,9 @@ _SAVE = """
 """
 
 _INSERT = """
-    INSERT INTO alert (id, tenant_id, metric, unit, value, period, armed, used, "limit", speaks, at)
+    INSERT INTO alert (id, tenant_id, metric, unit, value, period, armed, used, "limit", hard, speaks, at)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::date[], $7::int[],
-                         $8::bigint[], $9::bigint[], $10::bool[], $11::timestamptz[])
+                         $8::bigint[], $9::bigint[], $10::bool[], $11::bool[], $12::timestamptz[])
     ON CONFLICT (tenant_id, metric, unit, value, period, armed) DO NOTHING
     RETURNING tenant_id, metric, unit, value, armed
 """
@@ -53,11 +53,16 @@ _CLEAR = """
     RETURNING a.tenant_id, a.metric, a.unit, a.value, a.armed, a.period
 """
 
+# One statement is one snapshot.
 _LIST = """
-    SELECT id, metric, unit, value, used, "limit", period, at, cleared_at FROM alert
-    WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (at, value, id) < ($2, $3::bigint, $4::uuid))
-        AND ($6::text IS NULL OR metric = $6)
-    ORDER BY at DESC, value DESC, id DESC LIMIT $5
+    SELECT statement_timestamp() AS as_of, coalesce(u.position, 0) AS position,
+        (SELECT coalesce(jsonb_agg(to_jsonb(page) ORDER BY at DESC, value DESC, id DESC), '[]') FROM (
+            SELECT id, metric, unit, value, used, "limit", hard, speaks, period, at, cleared_at FROM alert
+            WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR (at, value, id) < ($2, $3::bigint, $4::uuid))
+                AND ($6::text IS NULL OR metric = $6)
+            ORDER BY at DESC, value DESC, id DESC LIMIT $5
+         ) AS page) AS items
+    FROM (SELECT) AS one LEFT JOIN tenant_usage AS u ON u.tenant_id = $1
 """
 
 # Arms of what begins anew each month are of the month that has begun last, whichever runs ($3: the zone of months).
@@ -76,7 +81,7 @@ _STANDING = """
 Key = tuple[UUID, Metric, Level, int]  # tenant, metric, threshold, armed: one crossing
 Standing = tuple[Arms, Scale]
 
-_ALERT = ("id", "tenant_id", "metric", "unit", "value", "period", "armed", "used", "limit", "speaks", "at")
+_ALERT = ("id", "tenant_id", "metric", "unit", "value", "period", "armed", "used", "limit", "hard", "speaks", "at")
 
 
 class ThresholdRepository:
@@ -132,10 +137,10 @@ class ThresholdRepository:
 
     async def list_alerts(
         self, tenant: UUID, before: tuple[datetime, int, UUID] | None, limit: int, metric: Metric | None
-    ) -> list[Any]:
+    ) -> Any:
         """Newest first, past the one at `before`."""
         at, value, alert = before or (None, None, None)
-        return list(await self._connection.fetch(_LIST, tenant, at, value, alert, limit, metric))
+        return await self._connection.fetchrow(_LIST, tenant, at, value, alert, limit, metric)
 
 
 def _key(row: Any) -> Key:

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Query
 
 from services.usage.dependencies import Tenant, Usage
 from services.usage.errors import NotTheManager
-from services.usage.thresholds.schemas import AlertOut, ThresholdsIn, ThresholdsOut
+from services.usage.thresholds.schemas import AlertsOut, ThresholdsIn, ThresholdsOut
 from shared.events import Metric
-from shared.http import CurrentTenant, Page, Paging
+from shared.http import CurrentTenant, Paging
 from shared.security import Principal
 
 router = APIRouter(prefix="/api/usage", tags=["usage"])
@@ -17,7 +17,7 @@ Measured = Annotated[Metric, Query()]
 @router.get("/alerts")
 async def list_alerts(
     tenant: Tenant, usage: Usage, page: Paging, metric: Annotated[Metric | None, Query()] = None
-) -> Page[AlertOut]:
+) -> AlertsOut:
     """Alerts of the tenant, newest first."""
     return await usage.alerts.list_alerts(tenant, page, metric)
 

@@ -83,7 +83,6 @@ class Passing:
     armed: int
     used: int
     limit: int | None
-    speaks: bool = False  # of several crossed by one change, the highest tells people
 
     @property
     def level(self) -> Level:
@@ -106,12 +105,20 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Crossings:
-    """What one change of one metric passed, and how the tenant's thresholds stand after it."""
+    """What was passed of one metric in one transaction, and how the tenant's thresholds stand after it."""
 
     tenant_id: UUID
     metric: Metric
     arms: Arms
     passed: Sequence[Passed]
+
+    @property
+    def speaker(self) -> Passing | None:
+        """Which of them tells people: of what was passed upward and is still reached after all of it, the highest."""
+        up = [p.passing for p in self.passed if p.passing.upward]
+        reached = [p for p in up if self.arms.get(p.level) == Arm(p.armed, reached=True)]
+        limit = self.passed[-1].passing.limit
+        return max(reached, key=lambda p: (p.level.step(limit) or 0, p.level), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +150,6 @@ class Scale:
             if arms[level].reached:  # a threshold no more
                 after[level] = Arm(armed=arms[level].armed + 1)
                 down.append(Passing(Threshold(level), upward=False, armed=arms[level].armed, used=used, limit=limit))
-        if up:
-            up[-1] = replace(up[-1], speaks=True)
         return after, [*up, *reversed(down)]
 
     def band(self, arms: Arms, limit: int | None) -> tuple[int, int]:

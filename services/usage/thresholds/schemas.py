@@ -15,7 +15,8 @@ MOST = 20  # thresholds of one metric
 
 class AlertOut(BaseModel):
     """One crossing of `percent` of the limit or of an `amount`, `used` of `limit` at that moment, in the metric's unit;
-    `cleared_at` once usage fell below again.
+    `cleared_at` once usage fell below again. `hard`: nothing that would pass it is allowed. `speaks`: of several passed
+    at once, the one that people were told of.
     """
 
     id: UUID
@@ -24,6 +25,8 @@ class AlertOut(BaseModel):
     amount: int | None
     used: int
     limit: int | None
+    hard: bool
+    speaks: bool
     period: date
     at: datetime
     cleared_at: datetime | None
@@ -32,6 +35,15 @@ class AlertOut(BaseModel):
     def of(cls, row: Any) -> Self:
         level = Level(row["unit"], row["value"])
         return cls(**dict(row), percent=level.percent, amount=level.amount)
+
+
+class AlertsOut(BaseModel):
+    """A page, of one moment: `position` is the last ledger entry counted."""
+
+    items: list[AlertOut]
+    next_cursor: str | None
+    position: int
+    as_of: datetime
 
 
 class ThresholdIn(BaseModel):

@@ -13,7 +13,9 @@ class ThresholdService:
     """Turns passed thresholds into alerts and announcements, in the transaction that changed the counter."""
 
     async def note(self, connection: Any, changes: Sequence[Crossings]) -> None:
-        """Records every crossing and announces it, `threshold.crossed` upward and `threshold.cleared` downward."""
+        """Records every crossing and announces it, `threshold.crossed` upward and `threshold.cleared` downward. Of the
+        crossings of one metric the highest that stands speaks, however many entries they come from.
+        """
         if not changes:
             return
         thresholds = ThresholdRepository(connection)
@@ -50,7 +52,8 @@ def _alert(change: Crossings, passed: Passed) -> Alert:
         armed=passing.armed,
         used=passing.used,
         limit=passing.limit,
-        speaks=passing.speaks,
+        hard=passing.threshold.hard,
+        speaks=passing is change.speaker,
         at=passed.at,
     )
 
@@ -70,4 +73,4 @@ def _event(change: Crossings, passed: Passed, period: date) -> ThresholdEvent:
     }
     if not passing.upward:
         return ThresholdCleared(**fact)
-    return ThresholdCrossed(**fact, speaks=passing.speaks, hard=threshold.hard, channels=threshold.channels)
+    return ThresholdCrossed(**fact, speaks=passing is change.speaker, hard=threshold.hard, channels=threshold.channels)

@@ -8,7 +8,8 @@ from services.usage.months import Month
 from services.usage.traffic.rules import Key, Sum
 from services.usage.traffic.snapshot import NONE, Projects
 
-# A batch may cross the end of a month: each month is left with what was stored before the changes of later ones.
+# What changed in a month is in all months after it: the newest has what is held now, each older one what was there
+# before the changes of later ones. A month older than rows that are there goes on from the newest row before it.
 _ADD_STORAGE = """
     WITH change AS MATERIALIZED (
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[])
@@ -19,25 +20,47 @@ _ADD_STORAGE = """
         ON CONFLICT (tenant_id, project_id) DO UPDATE
         SET bytes = p.bytes + excluded.bytes, files = p.files + excluded.files
         RETURNING tenant_id, project_id, bytes
+    ), first AS (
+        SELECT DISTINCT ON (tenant_id, project_id) tenant_id, project_id, year, month FROM change
+        ORDER BY tenant_id, project_id, year, month
+    ), touched AS (
+        SELECT tenant_id, project_id, year, month, sum(bytes) AS bytes, bool_or(there) AS there FROM (
+            SELECT tenant_id, project_id, year, month, bytes, false AS there FROM change
+            UNION ALL
+            SELECT u.tenant_id, u.project_id, u.year, u.month, 0, true FROM first AS f JOIN project_usage AS u
+                ON (u.tenant_id, u.project_id) = (f.tenant_id, f.project_id) AND (u.year, u.month) > (f.year, f.month)
+        ) AS rows GROUP BY 1, 2, 3, 4
     )
     INSERT INTO project_usage AS u (tenant_id, year, month, project_id, storage_bytes, created_at, updated_at)
-    SELECT tenant_id, c.year, c.month, project_id, greatest(0, h.bytes - coalesce(sum(c.bytes) OVER later, 0)), $7, $7
-    FROM change AS c JOIN held AS h USING (tenant_id, project_id)
-    WINDOW later AS (
-        PARTITION BY tenant_id, project_id ORDER BY c.year DESC, c.month DESC
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    )
+    SELECT tenant_id, t.year, t.month, project_id, greatest(0, CASE WHEN bool_or(t.there) OVER later THEN
+            coalesce((SELECT b.storage_bytes FROM project_usage AS b
+                      WHERE (b.tenant_id, b.project_id) = (t.tenant_id, t.project_id)
+                          AND (b.year, b.month) <= (t.year, t.month)
+                      ORDER BY b.year DESC, b.month DESC LIMIT 1), 0) + sum(t.bytes) OVER so_far
+        ELSE h.bytes - coalesce(sum(t.bytes) OVER later, 0) END), $7, $7
+    FROM touched AS t JOIN held AS h USING (tenant_id, project_id)
+    WINDOW so_far AS (PARTITION BY tenant_id, project_id ORDER BY t.year, t.month),
+        later AS (
+            PARTITION BY tenant_id, project_id ORDER BY t.year, t.month
+            ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+        )
     ORDER BY 1, 2, 3, 4
     ON CONFLICT (tenant_id, year, month, project_id) DO UPDATE
     SET storage_bytes = excluded.storage_bytes, updated_at = excluded.updated_at
 """
 
-# Changes of files keep the row of a project right; what belongs to none is looked at when it has traffic.
+# Changes of files keep the row of a project right; what belongs to none is looked at when it has traffic. Traffic that
+# comes late finds its month as it was.
 _ADD_TRAFFIC = """
     INSERT INTO project_usage AS u (tenant_id, year, month, project_id, traffic_in, traffic_out, requests,
                                     storage_bytes, created_at, updated_at)
     SELECT t.*,
-        greatest(0, CASE WHEN t.project_id = $8 THEN
+        greatest(0, CASE WHEN l.later THEN
+            coalesce((SELECT b.storage_bytes FROM project_usage AS b
+                      WHERE (b.tenant_id, b.project_id) = (t.tenant_id, t.project_id)
+                          AND (b.year, b.month) <= (t.year, t.month)
+                      ORDER BY b.year DESC, b.month DESC LIMIT 1), 0)
+        WHEN t.project_id = $8 THEN
             coalesce((SELECT w.bytes FROM tenant_usage AS w WHERE w.tenant_id = t.tenant_id), 0)
             - coalesce((SELECT sum(greatest(0, p.bytes)) FROM project_storage AS p WHERE p.tenant_id = t.tenant_id), 0)
         ELSE
@@ -46,7 +69,11 @@ _ADD_TRAFFIC = """
         END),
         $9, $9
     FROM unnest($1::uuid[], $2::int[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[])
-        AS t(tenant_id, year, month, project_id, bytes_in, bytes_out, requests)
+        AS t(tenant_id, year, month, project_id, bytes_in, bytes_out, requests),
+        LATERAL (SELECT EXISTS (
+            SELECT FROM project_usage AS n WHERE (n.tenant_id, n.project_id) = (t.tenant_id, t.project_id)
+                AND (n.year, n.month) > (t.year, t.month)
+        ) AS later) AS l
     ORDER BY 1, 2, 3, 4
     ON CONFLICT (tenant_id, year, month, project_id) DO UPDATE
     SET traffic_in = u.traffic_in + excluded.traffic_in,
@@ -56,13 +83,20 @@ _ADD_TRAFFIC = """
         updated_at = excluded.updated_at
 """
 
-# One statement is one snapshot: the parts cannot be of another moment than the total.
+# One statement is one snapshot: the parts cannot be of another moment than the total. Of each project the newest row up
+# to the month: what it held then it holds until there is another. $4 is the month's last day: a tenant whose counters
+# have not moved since then had what it has now, of the others the newest reading tells.
 _FIND = """
-    SELECT statement_timestamp() AS as_of,
-        coalesce((SELECT bytes FROM tenant_usage WHERE tenant_id = $1), 0) AS stored,
+    SELECT statement_timestamp() AS as_of, coalesce(u.position, 0) AS position, coalesce(u.bytes, 0) AS stored,
+        CASE WHEN u.day <= $4 THEN u.bytes ELSE
+            (SELECT d.bytes FROM storage_day AS d WHERE d.tenant_id = $1 AND d.at <= $4 ORDER BY d.at DESC LIMIT 1)
+        END AS ended,
         (SELECT coalesce(jsonb_object_agg(project_id, bytes), '{}') FROM project_storage WHERE tenant_id = $1) AS held,
-        (SELECT coalesce(jsonb_agg(to_jsonb(u) - 'tenant_id'), '[]') FROM project_usage AS u
-         WHERE tenant_id = $1 AND year = $2 AND month = $3) AS months
+        (SELECT coalesce(jsonb_agg(to_jsonb(newest) - 'tenant_id'), '[]') FROM (
+            SELECT DISTINCT ON (project_id) * FROM project_usage
+            WHERE tenant_id = $1 AND (year, month) <= ($2, $3) ORDER BY project_id, year DESC, month DESC
+         ) AS newest) AS months
+    FROM (SELECT) AS one LEFT JOIN tenant_usage AS u ON u.tenant_id = $1
 """
 
 _KNOWS = "SELECT EXISTS (SELECT FROM project_usage WHERE tenant_id = $1 AND project_id = $2)"
@@ -96,7 +130,7 @@ class ProjectRepository:
         )
 
     async def find(self, tenant: UUID, month: Month) -> Projects:
-        row = await self._connection.fetchrow(_FIND, tenant, month.year, month.month)
+        row = await self._connection.fetchrow(_FIND, tenant, month.year, month.month, month.last)
         return Projects.model_validate(dict(row))
 
     async def knows(self, tenant: UUID, project: UUID) -> bool:

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Query
 
 from services.usage.dependencies import Tenant, Usage
 from services.usage.months import Month
-from services.usage.traffic.schemas import MonthText, ProjectsOut, ProjectUsageOut
+from services.usage.traffic.schemas import MonthText, ProjectMonthOut, ProjectsOut
 
 router = APIRouter(prefix="/api/usage/projects", tags=["usage"])
 
@@ -19,9 +19,9 @@ async def list_projects(tenant: Tenant, usage: Usage, month: AskedMonth = None) 
 
 
 @router.get("/{project_id}")
-async def get_project(project_id: UUID, tenant: Tenant, usage: Usage, month: AskedMonth = None) -> ProjectUsageOut:
+async def get_project(project_id: UUID, tenant: Tenant, usage: Usage, month: AskedMonth = None) -> ProjectMonthOut:
     """Traffic and storage of one project in a month. 404 `project_not_found` for one that never had any."""
-    return ProjectUsageOut.of_project(await usage.projects.get(tenant, project_id, _read(month)))
+    return ProjectMonthOut.at(await usage.projects.get(tenant, project_id, _read(month)))
 
 
 def _read(month: str | None) -> Month | None:

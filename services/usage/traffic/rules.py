@@ -38,22 +38,38 @@ def month_of(event: TrafficRecorded, zone: tzinfo) -> Month:
 
 
 def parts(found: Projects, month: Month, *, current: bool) -> list[ProjectMonth]:
-    """One for each project with traffic or files, the largest first. Of the current month what is stored now; what
-    belongs to no project is the rest.
+    """One for each project with traffic or files, the largest first. Of the current month what is stored now, of any
+    other what was stored at its end; what belongs to no project is the rest.
     """
-    by_project = {part.project_id: part for part in found.months}
+    by_project = {part.project_id: _in(month, part) for part in found.months}
     if current:
         held = {project: max(0, size) for project, size in found.held.items()}
-        held[NONE] = max(0, found.stored - sum(held.values()))
-        for project in by_project.keys() | {project for project, size in held.items() if size}:
-            part = by_project.get(project) or ProjectMonth(project_id=project, year=month.year, month=month.month)
+        whole: int | None = found.stored
+    else:
+        held = {project: part.storage_bytes for project, part in by_project.items() if project != NONE}
+        whole = found.ended
+    if whole is not None:
+        held[NONE] = max(0, whole - sum(held.values()))
+        for project in by_project.keys() | held.keys():
+            part = by_project.get(project) or _nothing(project, month)
             by_project[project] = part.model_copy(update={"storage_bytes": held.get(project, 0)})
-    return sorted(by_project.values(), key=_by_size)
+    return sorted((part for part in by_project.values() if part.created_at or part.storage_bytes), key=_by_size)
+
+
+def _in(month: Month, part: ProjectMonth) -> ProjectMonth:
+    """A row of an earlier month says only what is still there."""
+    if (part.year, part.month) == month:
+        return part
+    return _nothing(part.project_id, month).model_copy(update={"storage_bytes": part.storage_bytes})
+
+
+def _nothing(project: UUID, month: Month) -> ProjectMonth:
+    return ProjectMonth(project_id=project, year=month.year, month=month.month)
 
 
 def total(found: Iterable[ProjectMonth], month: Month) -> ProjectMonth:
     """The tenant's."""
-    whole = ProjectMonth(project_id=NONE, year=month.year, month=month.month)
+    whole = _nothing(NONE, month)
     for part in found:
         whole.traffic_in += part.traffic_in
         whole.traffic_out += part.traffic_out

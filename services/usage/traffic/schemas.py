@@ -7,7 +7,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from services.usage.months import Month
 from services.usage.traffic.service import ProjectList
-from services.usage.traffic.snapshot import NONE, ProjectMonth
+from services.usage.traffic.snapshot import NONE, ProjectAt, ProjectMonth
 from shared.sizes import format_bytes
 
 _MB, _GB = 1024**2, 1024**3
@@ -73,14 +73,27 @@ class ProjectUsageOut(AmountsOut):
         return cls.of(found, project_id=project, created_at=found.created_at, updated_at=found.updated_at)
 
 
+class ProjectMonthOut(ProjectUsageOut):
+    """Of one moment: `position` is the last ledger entry counted."""
+
+    position: int
+    as_of: datetime
+
+    @classmethod
+    def at(cls, found: ProjectAt) -> Self:
+        usage = ProjectUsageOut.of_project(found)
+        return cls(**usage.model_dump(), position=found.position, as_of=found.as_of)
+
+
 class ProjectsOut(BaseModel):
-    """All of one moment; `items` sum to `total`."""
+    """All of one moment, `position` being the last ledger entry counted; `items` sum to `total`."""
 
     items: list[ProjectUsageOut]
     total: AmountsOut
+    position: int
     as_of: datetime
 
     @classmethod
     def of(cls, found: ProjectList) -> Self:
         items = [ProjectUsageOut.of_project(part) for part in found.items]
-        return cls(items=items, total=AmountsOut.of(found.total), as_of=found.as_of)
+        return cls(items=items, total=AmountsOut.of(found.total), position=found.position, as_of=found.as_of)

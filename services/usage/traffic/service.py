@@ -10,7 +10,7 @@ from services.usage.history.rules import flows
 from services.usage.months import Month, timezone_of
 from services.usage.traffic.repository import ProjectRepository
 from services.usage.traffic.rules import fold, parts, total
-from services.usage.traffic.snapshot import NONE, ProjectMonth
+from services.usage.traffic.snapshot import NONE, ProjectAt, ProjectMonth
 from shared.clock import Clock
 from shared.db import Database
 from shared.events import TrafficRecorded
@@ -42,11 +42,12 @@ class TrafficService:
 
 @dataclass(frozen=True, slots=True)
 class ProjectList:
-    """`items` sum to `total`."""
+    """`items` sum to `total`, after ledger entry `position`."""
 
     month: Month
     items: list[ProjectMonth]
     total: ProjectMonth
+    position: int
     as_of: datetime
 
 
@@ -61,18 +62,19 @@ class ProjectReader:
         async with self._database.transaction(tenant) as connection:
             return await self._list(connection, tenant, month)
 
-    async def get(self, tenant: UUID, project: UUID, month: Month | None) -> ProjectMonth:
+    async def get(self, tenant: UUID, project: UUID, month: Month | None) -> ProjectAt:
         """Raises ProjectNotFound for one that never had a file or traffic, whoever's it is."""
         async with self._database.transaction(tenant) as connection:
             if project == NONE or not await ProjectRepository(connection).knows(tenant, project):
                 raise ProjectNotFound
             listed = await self._list(connection, tenant, month)
         found = next((part for part in listed.items if part.project_id == project), None)
-        return found or ProjectMonth(project_id=project, year=listed.month.year, month=listed.month.month)
+        found = found or ProjectMonth(project_id=project, year=listed.month.year, month=listed.month.month)
+        return ProjectAt(**found.model_dump(), position=listed.position, as_of=listed.as_of)
 
     async def _list(self, connection: Any, tenant: UUID, asked: Month | None) -> ProjectList:
         zone = (await timezone_of(connection, [tenant]))[tenant]
         month = asked or Month.of(self._clock.now(), zone)
         found = await ProjectRepository(connection).find(tenant, month)
         items = parts(found, month, current=month == Month.of(self._clock.now(), zone))
-        return ProjectList(month, items, total(items, month), found.as_of)
+        return ProjectList(month, items, total(items, month), found.position, found.as_of)

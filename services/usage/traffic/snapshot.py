@@ -24,10 +24,21 @@ class ProjectMonth(BaseModel):
         return self.traffic_in + self.traffic_out
 
 
+class ProjectAt(ProjectMonth):
+    """As it was after ledger entry `position`."""
+
+    position: int
+    as_of: datetime
+
+
 class Projects(BaseModel):
-    """All of one moment: a month's rows, what each project holds now, and what the tenant has stored."""
+    """All of one moment, after ledger entry `position`: each project's newest row up to a month, what it holds now,
+    what the tenant has stored, and what it had when the month `ended`; None where nobody knows any more.
+    """
 
     months: list[ProjectMonth]
     held: dict[UUID, int]
     stored: int
+    ended: int | None
+    position: int
     as_of: datetime

@@ -1,11 +1,14 @@
 """The neighbours, as far as usage needs them."""
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from services.usage.entitlements.rules import Terms
 from services.usage.errors import EntitlementsUnknown, LedgerUnreachable
 from services.usage.proof.provider import LedgerPart, LedgerPast, LedgerProof, StoreAmount
+from services.usage.rebuild.shadow import Apart
+from shared.events import FileDeleted, FileStored
 from shared.kafka.records import Record
 
 
@@ -22,6 +25,33 @@ class FakeBilling:
         if self.terms is None:
             raise EntitlementsUnknown
         return self.terms
+
+
+class FakeFolds:
+    """Sums of the `entries` there are, of files that came and went."""
+
+    def __init__(self) -> None:
+        self.entries: list[Record] = []
+        self.reachable = True
+
+    def all(self) -> AsyncIterator[bytes]:
+        return self._answer([Apart(tenant, 0, 2**62) for tenant in {entry.tenant_id for entry in self.entries}])
+
+    def between(self, tenants: Sequence[Apart]) -> AsyncIterator[bytes]:
+        return self._answer(tenants)
+
+    async def _answer(self, tenants: Sequence[Apart]) -> AsyncIterator[bytes]:
+        if not self.reachable:
+            raise LedgerUnreachable
+        for tenant, folded, counted in tenants:
+            for entry in self.entries:
+                file = entry.event
+                wanted = entry.tenant_id == tenant and min(folded, counted) < entry.seq <= max(folded, counted)
+                if wanted and isinstance(file, FileStored | FileDeleted):
+                    sign = 1 if isinstance(file, FileStored) else -1
+                    whose = (file.file_type, file.category, file.project_id or "", file.uploaded_by or "")
+                    line = (tenant, entry.seq, *whose, sign * file.size, sign, 0, 0, 0, 0)
+                    yield (",".join(map(str, line)) + "\n").encode()
 
 
 class FakeLedger:

@@ -73,7 +73,7 @@ def stored(
 ) -> Record:
     """`image`: the month it takes an image of."""
     file = File(size, kind, version=version, project=project, by=by)
-    return record(seq, FileStored(stored_at=at or moment(seq), image_month=image, **_file(tenant, file)))
+    return record(seq, FileStored(stored_at=at or moment(seq), image_month=image, **_file(tenant, file)), at)
 
 
 def deleted(
@@ -90,7 +90,7 @@ def deleted(
 ) -> Record:
     fields = _file(tenant, File(size, kind, version=version, project=project, by=by))
     event = FileDeleted(stored_at=START, deleted_at=at or moment(seq), deleted_by=None, trashed=trashed, **fields)
-    return record(seq, event)
+    return record(seq, event, at)
 
 
 def replaced(seq: int, before: File, after: File, *, kept: bool = False, reverted: bool = False) -> Record:

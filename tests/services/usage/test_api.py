@@ -1,7 +1,7 @@
 """The HTTP process, as the gateway meets it."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -81,12 +81,14 @@ async def test_unknown_is_said_and_never_guessed(api: Api) -> None:
 
 async def test_alerts_newest_first_in_pages(api: Api) -> None:
     await api.apply(granted(1, 100), stored(1, 96), deleted(2, 96), stored(3, 85))
-    seen, cursor = [], ""
+    seen, cursor, told = [], "", []
     for _ in range(3):
         status, body = await api.get(f"/api/usage/alerts?limit=1{cursor}")
         assert status == 200
         seen += [(item["percent"], item["used"], item["cleared_at"] is not None) for item in body["items"]]
+        told += [(item["speaks"], item["hard"], body["position"]) for item in body["items"]]
         cursor = f"&cursor={body['next_cursor']}"
+    assert told == [(True, False, 3), (False, False, 3), (False, False, 3)]
     assert seen == [(80, 85, False), (95, 96, True), (80, 96, True)]
     assert body["next_cursor"] is None
 
@@ -141,12 +143,19 @@ async def test_alerts_stream_can_be_fetched_by_services(api: Api) -> None:
     assert (status, [item["type"] for item in body["items"]]) == (200, ["threshold.crossed"])
 
 
+async def test_the_summary_for_sister_services(api: Api) -> None:
+    await api.apply(granted(1, 100), stored(1, 85))
+    status, body = await api.get(f"/internal/usage/{TENANT}/summary", as_=SERVICE)
+    assert (status, body["position"], body["storage"]["used"], body["storage"]["limit"]) == (200, 1, 85, 100)
+
+
 async def test_another_tenant_sees_nothing_of_it(api: Api) -> None:
     await api.apply(granted(1, 100), stored(1, 85))
     other = uuid4()
     assert (await api.get("/api/usage/summary", tenant=other))[1]["storage"]["used"] == 0
     assert (await api.get("/api/usage/alerts", tenant=other))[1]["items"] == []
-    for path in (f"/internal/usage/{TENANT}/wait?after=0", f"/internal/outbox/alerts.v1/{TENANT}"):
+    internal = (f"/internal/usage/{TENANT}/wait?after=0", f"/internal/usage/{TENANT}/summary")
+    for path in (*internal, f"/internal/outbox/alerts.v1/{TENANT}"):
         assert (await api.get(path))[0] == 404, "internal routes do not exist for people"
 
 
@@ -189,14 +198,16 @@ async def test_no_past_moment(api: Api, time: str, code: str) -> None:
 
 async def test_a_project_s_month(api: Api) -> None:
     project, megabyte = PROJECTS[0], 1024**2
-    await api.apply(stored(1, 3 * megabyte, project=project))
+    await api.apply(stored(1, 3 * megabyte, project=project, at=START - timedelta(days=1)))
     await api.moved(traffic(1, START, (project, 1, 1536 * megabyte, 4), (None, 0, 5, 1)))
     march = START.replace(month=2)  # the stretch ends as the month does
     status, body = await api.get(f"/api/usage/projects/{project}?month={march:%Y-%m}")
     assert status == 200
     assert body["created_at"] is not None
-    assert {name: body[name] for name in body if not name.endswith("_at")} == {
+    assert body["as_of"] is not None
+    assert {name: body[name] for name in body if not name.endswith(("_at", "as_of"))} == {
         "project_id": str(project),
+        "position": 1,
         "year": march.year,
         "month": march.month,
         "traffic_bytes": 1536 * megabyte + 1,

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from services.usage.dispatch import Dispatch
 from services.usage.main import create
 from services.usage.management.calculation import CALCULATIONS, Calculator
 from services.usage.management.handlers import CleanupHandler
+from services.usage.rebuild.service import Rebuilder
 from services.usage.schemas.provisioner import Provisioner
 from services.usage.settings import Settings
 from services.usage.tenants.handlers import IsolationHandler, TenantHandler
@@ -28,7 +29,9 @@ from shared.http.server import server_for
 from shared.kafka.records import Record
 from shared.security import Principal, sign
 from tests.fixtures.postgres import ServiceDatabase, query
+from tests.services.usage.fakes import FakeFolds
 from tests.services.usage.samples import told
+from tests.services.usage.sums import assert_sums
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ADMIN = Principal(kind="user", user_id=uuid4(), is_admin=True)
@@ -43,6 +46,7 @@ class World:
     dsn: ServiceDatabase
     worker: Database
     isolation: Isolation
+    folds: FakeFolds = field(default_factory=FakeFolds)
 
     @property
     def provisioner(self) -> Provisioner:
@@ -50,10 +54,13 @@ class World:
 
     @property
     def calculator(self) -> Calculator:
-        return Calculator(self.worker, SystemClock())
+        clock = SystemClock()
+        rebuilder = Rebuilder(self.worker, self.folds, CounterService(ThresholdService(), clock), clock)
+        return Calculator(self.worker, rebuilder, clock)
 
     async def apply(self, *records: Record) -> None:
         """As the consumer does, in one transaction."""
+        self.folds.entries += records
         async with self.worker.transaction() as connection:
             await self.apply_within(connection, *records)
 
@@ -85,7 +92,10 @@ class World:
     async def call(self, method: str, path: str, who: Principal = ADMIN, **body: object) -> tuple[int, Any]:
         headers = {"stowage-internal": sign(who, secret=SECRET, audience="usage", issuer="gateway")}
         async with self.http.request(method, self.url + path, headers=headers, json=body or None) as response:
-            return response.status, await response.json(content_type=None)
+            answer = await response.json(content_type=None)
+        if response.status == 200:
+            assert_sums(answer, whole=False)
+        return response.status, answer
 
     async def schema_of(self, tenant: UUID) -> str:
         row = (await query(self.dsn.superuser, "SELECT number FROM tenant WHERE tenant_id = $1", tenant))[0]

@@ -3,15 +3,20 @@
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
 from services.upload.ledger import download
+from services.upload.quota import adjusting
+from shared.db import Database
+from shared.events import StorageAdjusted
 from shared.security import Principal, sign
+from tests.fixtures.postgres import query
 from tests.services.upload.conftest import SECRET, Customer, Upload
 
 CHECK = Path(__file__).resolve().parents[4] / "docs" / "check_ledger.py"
@@ -150,6 +155,51 @@ async def test_what_was_stored_at_any_moment(service: Upload) -> None:
     assert (before["position"], before["bytes"], before["by_category"]) == (0, 0, [])
     now = quote(datetime.now(UTC).isoformat())
     assert (await internal(ada, f"at?time={now}"))["position"] == 7
+
+
+async def test_entries_that_crossed_are_all_of_now(service: Upload) -> None:
+    """In an old ledger a deletion overtook an upload that was stored before it: entry 3 is earlier than entry 2."""
+    ada = service.customer()
+    file = (await ada.upload(b"x"))[1]["file_id"]
+    assert (await ada.call("DELETE", f"/api/storage/files/{file}"))[0] == 204
+    await ada.upload(b"xyz")
+    begun = (await service.ledger(ada.tenant))[0]["occurred_at"]
+    await query(service.dsn.superuser, "ALTER TABLE storage_transaction DISABLE TRIGGER append_only")
+    for seq, second in ((2, 5), (3, 3)):
+        moved = "UPDATE storage_transaction SET occurred_at = $3 WHERE tenant_id = $1 AND seq = $2"
+        await query(service.dsn.superuser, moved, ada.tenant, seq, begun + timedelta(seconds=second))
+    found = {}
+    for second in (2, 4, 5, 60):
+        told = await internal(ada, f"at?time={quote((begun + timedelta(seconds=second)).isoformat())}")
+        found[second] = (told["position"], told["bytes"])
+    assert found == {2: (1, 1), 4: (1, 1), 5: (3, 3), 60: (3, 3)}
+
+
+async def test_an_entry_is_never_earlier_than_the_one_before_it(service: Upload) -> None:
+    """Whose clock was ahead: another process's, or a correction's."""
+    ada = service.customer()
+    await ada.upload(b"x")
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    await query(service.dsn.superuser, "ALTER TABLE storage_transaction DISABLE TRIGGER append_only")
+    await query(service.dsn.superuser, "UPDATE storage_transaction SET occurred_at = $1", ahead)
+    await ada.upload(b"xyz")
+    async with Database(service.dsn.app) as database, database.transaction(ada.tenant) as connection:
+        head = await adjusting.lock(connection, ada.tenant)
+        assert head is not None
+        correction = StorageAdjusted(
+            tenant_id=ada.tenant,
+            id=uuid4(),
+            file_type="document",
+            category="documents",
+            project_id=None,
+            delta_bytes=1,
+            delta_files=0,
+            reason="counted again",
+            at=datetime.now(UTC),
+            partial=False,
+        )
+        await adjusting.adjust(connection, ada.tenant, head, [correction], 5, 2)
+    assert [entry["occurred_at"] for entry in await service.ledger(ada.tenant)] == [ahead] * 3
 
 
 async def test_nobody_else_may_look_back(service: Upload) -> None:

@@ -41,14 +41,14 @@ class World:
     paying: set[UUID] = field(default_factory=set)  # uploads credits are held for
     bought: list[UUID] = field(default_factory=list)
 
-    def commit(self, changes: list[Change]) -> list[Result]:
+    def commit(self, changes: list[Change], now: datetime = NOW) -> list[Result]:
         shown = (r for r in self.rows.values() if r["version_of"] is None and r["trashed_at"] is None)
         places = {(r["category"], r["folder"], r["name"]): UUID(r["id"]) for r in shown}
         known = Known(
             self.state, self.head, self.versions_kept, self.held, self.rows, {}, places, frozenset(self.paying)
         )
         months = {c.command.id: held.month for c in changes if (held := self.held.get(c.command.id)) is not None}
-        done, results = books.run(known, NOW, {}, changes)
+        done, results = books.run(known, now, {}, changes)
         self.state, self.head, self.held = done.state, done.head, done.held
         self.entries += done.entries
         self.bought += done.bought
@@ -254,6 +254,18 @@ def test_of_many_the_newest_known_to_be_clean_comes_back() -> None:
     assert world.state.used == 95, "neither of two is known to be clean: the first still stays"
     world.commit([Change(Alter(upload), fate="deleted")])
     assert {(row["id"] == str(upload), row["size"]) for row in world.rows.values()} == {(True, 40)}
+    world.check()
+
+
+def test_time_never_goes_back_along_a_ledger() -> None:
+    """An upload was described before others came and went; another process's clock is behind."""
+    world, first, second = World(), uuid4(), uuid4()
+    world.commit([Change(Settle(first, 10), file=_file(first, 10))], NOW)
+    world.commit([Change(Delete(first, 0))], NOW + timedelta(seconds=5))
+    late = _file(second, 20).model_copy(update={"stored_at": NOW + timedelta(seconds=3)})
+    world.commit([Change(Settle(second, 20), file=late)], NOW + timedelta(seconds=4))
+    world.commit([Change(Delete(second, 0))], NOW + timedelta(seconds=7))
+    assert [(entry.at - NOW).seconds for entry in world.entries] == [0, 5, 5, 7]
     world.check()
 
 

@@ -137,6 +137,25 @@ async def test_several_crossed_at_once(worker_db: Database) -> None:
     assert [(body["percent"], body["speaks"]) for body in bodies] == [(80, False), (95, False), (100, True)]
 
 
+async def test_several_crossed_by_several_files_of_one_batch(worker_db: Database) -> None:
+    """People are told of the highest that stands, once; what was left again meanwhile is only recorded."""
+    await apply(worker_db, [granted(1, 100), stored(1, 85), stored(2, 11), stored(3, 4), deleted(4, 4)])
+    assert await alerts(worker_db) == [(80, 1, False), (95, 1, False), (100, 1, True)]
+    assert await spoken(worker_db) == [(80, False), (95, True), (100, False)]
+    await apply(worker_db, [deleted(5, 85), stored(6, 85), stored(7, 3), deleted(8, 85)])
+    assert (await spoken(worker_db))[3:] == [(80, False), (95, False)]
+    async with worker_db.acquire() as connection:
+        rows = await connection.fetch("SELECT speaks FROM alert ORDER BY at, value")
+    assert [row["speaks"] for row in rows] == [told for _, told in await spoken(worker_db)]
+
+
+async def spoken(database: Database) -> list[tuple[int, bool]]:
+    """(percent, speaks) of the crossings announced."""
+    async with database.acquire() as connection:
+        rows = await connection.fetch("SELECT body FROM outbox_event WHERE type = 'threshold.crossed' ORDER BY seq")
+    return [(body["percent"], body["speaks"]) for body in (orjson.loads(row["body"]) for row in rows)]
+
+
 async def test_a_higher_limit_clears(worker_db: Database) -> None:
     await apply(worker_db, [granted(1, 100), stored(1, 96)])
     await apply(worker_db, [granted(2, 1000, plan="pro")])

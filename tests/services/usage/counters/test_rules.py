@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from services.usage.counters.rules import Change, State, count_left_out, fold, grant, percentage, review
 from services.usage.counters.tally import NOTHING, Amount, Kind
 from services.usage.entitlements.rules import Terms
-from services.usage.thresholds.rules import DEFAULT, Passed
+from services.usage.thresholds.rules import DEFAULT, Crossings, Passed
 from shared.kafka.records import Record
 from tests.services.usage.histories import History, histories
 from tests.services.usage.samples import (
@@ -130,19 +130,22 @@ def test_each_arming_rings_once(history: History) -> None:
     assert len(rings) == len(set(rings))
 
 
-@given(history=histories())
-def test_one_change_speaks_once(history: History) -> None:
+@given(history=histories(), size=st.integers(1, 5))
+def test_a_batch_speaks_once_and_of_what_stands(history: History, size: int) -> None:
     state = State(TENANT)
-    for entry in history.entries:
-        change = fold(state, [entry])
+    for start in range(0, len(history.entries), size):
+        change = fold(state, history.entries[start : start + size])
         state = change.after
-        up = [p.passing for p in change.passed if p.passing.upward]
-        assert [p.speaks for p in up] == [False] * (len(up) - 1) + [True] * bool(up)
+        if change.passed:
+            told = Crossings(TENANT, "storage", state.arms, change.passed)
+            new = [p.passing for p in change.passed if p.passing.upward and state.arms[p.passing.level].reached]
+            standing = [p for p in new if p.armed == state.arms[p.level].armed]
+            assert told.speaker == (max(standing, key=lambda p: p.level.value) if standing else None)
 
 
-def test_several_crossed_at_once_are_all_seen_and_the_highest_speaks() -> None:
+def test_several_crossed_at_once_are_all_seen() -> None:
     change = fold(State(TENANT, terms=Terms(1, "free", 100)), [stored(1, 100)])
-    assert [(p.passing.level.value, p.passing.speaks) for p in change.passed] == [(80, False), (95, False), (100, True)]
+    assert [p.passing.level.value for p in change.passed] == [80, 95, 100]
     assert {p.traceparent for p in change.passed} == {trace(1)}
 
 

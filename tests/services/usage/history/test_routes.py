@@ -53,7 +53,7 @@ async def test_moved_and_counted(api: Api) -> None:
     await fill(api, now)
     for metric, unit, value in (("traffic", "bytes", 12), ("traffic_in", "bytes", 5), ("requests", "requests", 2)):
         status, found = await api.get(f"/api/usage/history?metric={metric}&granularity=day")
-        assert (status, found["unit"], found["total"], found["position"]) == (200, unit, {"value": value}, None)
+        assert (status, found["unit"], found["total"], found["position"]) == (200, unit, {"value": value}, 3)
         assert sum(item["value"] for item in found["items"]) == value
     status, found = await api.get("/api/usage/history?metric=files")
     assert (status, found["total"], found["items"][-1]["value"]) == (200, {"value": 1}, 1)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -19,7 +20,7 @@ from shared.db import Database
 from shared.events import TenantUpdated
 from shared.outbox import Wake
 from tests.fixtures.postgres import ServiceDatabase, query
-from tests.services.usage.samples import KINDS, START, File, deleted, stored, told, trashed
+from tests.services.usage.samples import KINDS, START, File, deleted, granted, stored, told, trashed
 from tests.services.usage.world import World, calculations, world
 
 HALF_A_DAY = timedelta(hours=12, seconds=5)
@@ -46,6 +47,7 @@ async def test_provisioned_with_what_is_stored(here: World) -> None:
     assert datetime.fromisoformat(body.pop("last_calculation")) > datetime.now(UTC) - timedelta(minutes=1)
     assert body == {
         "total_used": 85,
+        "position": 4,
         "storage_categories": {"avatars": {"bytes": 60, "files": 1}, "leases": {"bytes": 25, "files": 1}},
         "cleanup_history": [{"at": "2026-03-01", "kind": "files", "bytes": 5, "files": 1}],
         "user_id": str(tenant),
@@ -94,15 +96,54 @@ async def test_a_hundred_clean_ups_are_kept(here: World) -> None:
     assert (await query(here.dsn.superuser, "SELECT count(*) FROM cleanup_day"))[0][0] == 100
 
 
-async def test_the_total_is_the_sum_of_its_categories(here: World) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE tenant_usage SET bytes = 61, files = 3 WHERE tenant_id = $1",
+        "UPDATE tenant_usage SET files = 3 WHERE tenant_id = $1",
+        "UPDATE usage_breakdown SET total_size = 61 WHERE tenant_id = $1",
+        "DELETE FROM usage_breakdown WHERE tenant_id = $1",
+    ],
+)
+async def test_where_categories_and_total_differ_the_ledger_says_which_is_wrong(here: World, wrong: str) -> None:
     tenant = await here.sign_up(stored(1, 60, tenant=uuid4()))
-    await query(here.dsn.worker, "UPDATE tenant_usage SET bytes = 61, files = 3 WHERE tenant_id = $1", tenant)
+    await query(here.dsn.superuser, wrong, tenant)
     before = calculations("access").get("corrected", 0)
     assert await here.calculator.calculate(tenant, datetime.now(UTC), "access")
     assert calculations("access")["corrected"] == before + 1
-    found = (await query(here.dsn.worker, "SELECT bytes, files FROM tenant_usage WHERE tenant_id = $1", tenant))[0]
-    assert tuple(found) == (60, 1)
+    for table, sums in (("tenant_usage", "bytes, files"), ("usage_breakdown", "total_size, file_count")):
+        found = await query(here.dsn.worker, f"SELECT {sums} FROM {table} WHERE tenant_id = $1", tenant)
+        assert tuple(found[0]) == (60, 1)
     assert (await here.get(tenant))[1]["total_used"] == 60
+    adjusted = await query(here.dsn.superuser, "SELECT reason, position FROM counter_adjustment")
+    assert [tuple(row) for row in adjusted] == [("calculation", 1)]
+    told = await query(here.dsn.superuser, "SELECT type FROM outbox_event WHERE tenant_id = $1", tenant)
+    assert [row["type"] for row in told] == ["usage.recalculated"]
+
+
+async def test_a_total_that_was_too_low_passes_its_thresholds_when_it_is_put_right(here: World) -> None:
+    tenant = uuid4()
+    await here.sign_up(granted(1, 100, tenant=tenant), stored(1, 60, tenant=tenant), stored(2, 25, tenant=tenant))
+    await query(here.dsn.superuser, "UPDATE tenant_usage SET bytes = 60 WHERE tenant_id = $1", tenant)
+    for table in ("alert", "threshold_state"):
+        await query(here.dsn.superuser, f"DELETE FROM {table}")
+    assert await here.calculator.calculate(tenant, datetime.now(UTC), "access")
+    alerts = await query(here.dsn.superuser, "SELECT value, used FROM alert WHERE tenant_id = $1", tenant)
+    assert [tuple(row) for row in alerts] == [(80, 85)]
+
+
+async def test_without_the_ledger_nothing_is_put_right_and_nothing_calculated(here: World) -> None:
+    tenant = await here.sign_up(stored(1, 60, tenant=uuid4()))
+    await here.age(tenant, HALF_A_DAY)
+    await query(here.dsn.superuser, "UPDATE tenant_usage SET bytes = 61 WHERE tenant_id = $1", tenant)
+    here.folds.reachable = False
+    before = calculations("access").get("failed", 0)
+    assert not await here.calculator.calculate(tenant, datetime.now(UTC), "access")
+    assert calculations("access")["failed"] == before + 1
+    body = (await here.get(tenant))[1]
+    assert (body["total_used"], body["age_seconds"] > 12 * 3600) == (60, True)
+    [counted] = await query(here.dsn.superuser, "SELECT bytes FROM tenant_usage WHERE tenant_id = $1", tenant)
+    assert counted["bytes"] == 61
 
 
 async def test_the_owner_is_the_newest(here: World) -> None:
@@ -148,7 +189,7 @@ async def test_of_many_at_once_one_calculates(here: World) -> None:
     before = calculations("access").get("done", 0)
     since = datetime.now(UTC) - rules.STALE
     async with Database(here.dsn.worker) as other:
-        both = here.calculator, type(here.calculator)(other, FixedClock(START))
+        both = here.calculator, replace(here, worker=other).calculator
         await asyncio.gather(*(both[n % 2].calculate(tenant, since, "access") for n in range(50)))
     assert calculations("access")["done"] == before + 1
 

@@ -3,7 +3,20 @@ from datetime import UTC, date, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.usage.thresholds.rules import DEFAULT, DEFAULTS, Arm, Arms, Level, Passing, Scale, Threshold, period_of
+from services.usage.thresholds.rules import (
+    DEFAULT,
+    DEFAULTS,
+    Arm,
+    Arms,
+    Crossings,
+    Level,
+    Passed,
+    Passing,
+    Scale,
+    Threshold,
+    period_of,
+)
+from tests.services.usage.samples import START, TENANT
 
 sizes = st.integers(0, 2**60)
 limits = st.none() | st.integers(0, 2**60)
@@ -56,7 +69,10 @@ def test_each_rings_once_until_it_is_armed_again(walk: list[int], limit: int | N
             assert (p.level in open_) != p.upward, "crossed and cleared take turns"
             (open_.add if p.upward else open_.remove)(p.level)
             rings += [(p.level, p.armed)] if p.upward else []
-        assert [p.speaks for p in passed if p.upward].count(True) == any(p.upward for p in passed)
+        if passed:
+            told = Crossings(TENANT, "storage", arms, [Passed(p, START, None) for p in passed])
+            up = [p for p in passed if p.upward]
+            assert told.speaker is (up[-1] if up else None)
     assert len(rings) == len(set(rings))
     assert open_ == reached(arms)
 

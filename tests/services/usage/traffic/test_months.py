@@ -62,25 +62,31 @@ def test_a_stretch_is_of_the_month_it_ends_in(until: datetime, zone: str, month:
 
 
 @given(
-    months=st.dictionaries(st.sampled_from([NONE, *PROJECTS]), st.tuples(SIZES, SIZES)),
+    months=st.dictionaries(st.sampled_from([NONE, *PROJECTS]), st.tuples(SIZES, SIZES, st.integers(5, 7))),
     held=st.dictionaries(st.sampled_from(PROJECTS), SIZES),
     rest=SIZES,
     current=st.booleans(),
+    known=st.booleans(),
 )
 def test_parts_sum_to_the_total(
-    months: dict[UUID, tuple[int, int]], held: dict[UUID, int], rest: int, *, current: bool
+    months: dict[UUID, tuple[int, int, int]], held: dict[UUID, int], rest: int, *, current: bool, known: bool
 ) -> None:
-    month = Month(2026, 7)
+    """`known`: what the tenant had when the month ended. Rows of May and June tell of July what is still there."""
     rows = [
-        ProjectMonth(project_id=project, year=2026, month=7, traffic_in=traffic, storage_bytes=stored)
-        for project, (traffic, stored) in months.items()
+        ProjectMonth(project_id=project, year=2026, month=m, traffic_in=size, storage_bytes=stored, created_at=JULY)
+        for project, (size, stored, m) in months.items()
     ]
-    stored = sum(held.values()) + rest
-    found = parts(Projects(months=rows, held=held, stored=stored, as_of=JULY), month, current=current)
+    kept = sum(stored for project, (_, stored, _) in months.items() if project != NONE)
+    stored, ended = sum(held.values()) + rest, kept + rest
+    projects = Projects(months=rows, held=held, stored=stored, ended=ended if known else None, position=1, as_of=JULY)
+    month = Month(2026, 7)
+    found = parts(projects, month, current=current)
     whole = total(found, month)
-    assert whole.traffic == sum(traffic for traffic, _ in months.values())
-    assert whole.storage_bytes == (stored if current else sum(kept for _, kept in months.values()))
+    assert whole.traffic == sum(size for size, _, m in months.values() if m == month.month)
+    of_none = months.get(NONE, (0, 0, 0))[1]
+    assert whole.storage_bytes == (stored if current else ended if known else kept + of_none)
     assert len({part.project_id for part in found}) == len(found)
+    assert {(part.year, part.month) for part in found} <= {month}
 
 
 @pytest.mark.parametrize("text", ["2026-7", "2026-13", "2026-00", "0000-01", "2026-07-01", "", "２０２６-07"])

@@ -1,6 +1,6 @@
 """Months of projects on a real database."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -92,9 +92,42 @@ async def test_a_month_that_is_over_keeps_what_was_stored_at_its_end(ledger: Led
     await ledger.files(stored(1, 20, project=ONE, at=APRIL, tenant=OTHER), *batch)
     assert await ledger.rows((2026, 4)) == [(ONE, 0, 0, 0, 40)]
     assert await ledger.rows() == [(ONE, 0, 0, 0, 5)]
-    assert await ledger.rows((2026, 6)) == []
+    assert await ledger.rows((2026, 6)) == [(ONE, 0, 0, 0, 5)], "as long as nothing happens it stays"
+    assert await ledger.rows((2026, 3)) == []
     assert await ledger.rows((2026, 4), OTHER) == [(ONE, 0, 0, 0, 20)]
     assert await ledger.rows(tenant=OTHER) == [(ONE, 0, 0, 0, 20)], "still there, though nothing has happened since"
+
+
+async def test_a_month_in_which_nothing_happened(ledger: Ledger) -> None:
+    """Stored in March, left alone in April, most of it deleted in May: of a project and of none."""
+    april, june = (2026, 4), (2026, 6)
+    ledger.clock.advance(timedelta(days=31))
+    await ledger.files(stored(1, 60, project=ONE), stored(2, 30, project=TWO), stored(3, 7))
+    assert await ledger.rows(april) == [(None, 0, 0, 0, 7), (ONE, 0, 0, 0, 60), (TWO, 0, 0, 0, 30)]
+    await ledger.files(deleted(4, 60, project=ONE, at=MAY), deleted(5, 7, at=MAY), stored(6, 2, project=TWO, at=MAY))
+    assert await ledger.rows(april) == [(None, 0, 0, 0, 7), (ONE, 0, 0, 0, 60), (TWO, 0, 0, 0, 30)]
+    assert await ledger.rows((2026, 5)) == [(ONE, 0, 0, 0, 0), (TWO, 0, 0, 0, 32)]
+    assert await ledger.rows(june) == await ledger.rows() == [(TWO, 0, 0, 0, 32)]
+    assert await ledger.rows((9999, 12)) == [(TWO, 0, 0, 0, 32)]
+    assert await ledger.rows((2026, 2)) == []
+    await ledger.moved(traffic(1, APRIL, (ONE, 0, 4, 1)))  # late
+    assert (await ledger.rows(april))[1] == (ONE, 0, 4, 1, 60)
+    assert (await ledger.reader.get(TENANT, ONE, Month(*april))).storage_bytes == 60
+
+
+async def test_an_entry_of_a_month_that_is_over_comes_late(ledger: Ledger) -> None:
+    """It is in its own month and in all that came after it."""
+    await ledger.files(stored(1, 60, project=ONE, at=datetime(2026, 2, 5, tzinfo=UTC)))
+    await ledger.files(stored(2, 5, project=ONE, at=MAY), stored(3, 1, project=TWO, at=MAY))
+    march = datetime(2026, 3, 5, tzinfo=UTC)
+    await ledger.files(stored(4, 10, project=ONE, at=march), deleted(5, 20, project=ONE, at=APRIL))
+    await ledger.files(stored(6, 2, project=TWO, at=APRIL), stored(7, 3, project=TWO, at=MAY))
+    found = {month: await ledger.rows((2026, month)) for month in (2, 3, 4, 5)}
+    by_project = {month: {row[0]: row[4] for row in rows} for month, rows in found.items()}
+    assert by_project[2][ONE] == 60
+    assert by_project[3][ONE] == 70
+    assert (by_project[4][ONE], by_project[4][TWO]) == (50, 2)
+    assert (by_project[5][ONE], by_project[5][TWO]) == (55, 6)
 
 
 async def test_files_of_before_there_were_projects(ledger: Ledger, worker_db: Database) -> None:
