@@ -21,7 +21,7 @@ TENANTS = (10, 100, 1_000, 10_000, 100_000)
 PARTITIONS = (1, 2, 4, 8, 12)
 CONSUMERS = (1, 2, 3, 4)
 MANY = 1_000  # tenants: enough that no partition has many more of them than another
-PAGE = ROOT / "docs" / "growth.md"
+PAGE, PICTURES = ROOT / "docs" / "growth.md", ROOT / "docs" / "pictures"
 BEGIN, END = "<!-- figures: written by `python -m benchmarks growth` -->\n", "<!-- end of figures -->\n"
 
 
@@ -42,9 +42,7 @@ async def run(pg: PostgresServer) -> list[Row]:
         Curve("consumers", "consumers, 12 partitions", consumers),
     ]
     for each in curves:
-        (ROOT / "docs" / "pictures" / f"growth-{each.name}.svg").write_text(
-            curve(each.across, "records a second", each.found)
-        )
+        (PICTURES / f"growth-{each.name}.svg").write_text(curve(each.across, "records a second", each.found))
     PAGE.write_text(renewed(PAGE.read_text(), figures(curves)))
     return [await _hot(pg)]
 
