@@ -1,4 +1,7 @@
-"""`python -m benchmarks [NAME …]`: ours, the textbook way and the raw limit, side by side in one run."""
+"""`python -m benchmarks [NAME …]`: ours, the textbook way and the raw limit, side by side in one run.
+
+What was measured replaces what is kept of the same benchmarks in `benchmarks/results`; the others stay as they are.
+"""
 
 import argparse
 import asyncio
@@ -8,11 +11,11 @@ import sys
 import time
 
 from benchmarks import servers
-from benchmarks.report import Row, machine, save, show
+from benchmarks.report import Row, keep, machine, show
 
 NAMES = (
     *("relay", "consumer", "quota", "terms", "upload", "latency", "startup"),
-    *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "growth"),
+    *("put", "tus", "stores", "listing", "thumbnail", "export", "rebuild", "stats", "check", "growth"),
     *("credits", "callbacks", "invoices"),
 )
 
@@ -20,12 +23,13 @@ NAMES = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"of: {', '.join(NAMES)}")
-    wanted = parser.parse_args().names or list(NAMES)
+    parser.add_argument("--dry-run", action="store_true", help="keep no results")
+    told = parser.parse_args()
     logging.disable(logging.ERROR)
-    begun, facts, rows = time.monotonic(), machine(), list[Row]()
+    facts, rows = machine(), list[Row]()
     print(" · ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
     with servers.postgres() as pg:
-        for name in wanted:
+        for name in told.names or NAMES:
             started = time.monotonic()
             module = importlib.import_module(f"benchmarks.{name}")
             found: list[Row] = asyncio.run(module.run(pg))
@@ -33,9 +37,9 @@ def main() -> int:
             for row in found:
                 print(f"{row.path}: {row.ratio}, must reach {row.target}", end="", flush=True)
                 print(f"{'' if row.met else '  MISSED'}  ({time.monotonic() - started:.0f} s)", flush=True)
+            if not told.dry_run:
+                keep(name, found, facts, NAMES)  # at once: the next one may fail
     print("\n" + show(rows))
-    if len(wanted) == len(NAMES):
-        print(f"\nkept in {save(rows, facts, time.monotonic() - begun).parent.name}/")
     return 0 if all(row.met for row in rows) else 1
 
 

@@ -1,4 +1,6 @@
-"""From a committed entry to the counter that shows it, at 1,000 events a second on a whole stack; and to the alert."""
+"""From a committed entry to the counter that shows it, at 1,000 events a second on a whole stack; and to the alert.
+And while records come at half of the most that a worker can count.
+"""
 
 import asyncio
 import time
@@ -10,6 +12,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks import samples
+from benchmarks.pace import half
 from benchmarks.report import Row, percentile
 from deploy.local.demo.client import Person
 from services.upload.quota.changes import Change
@@ -28,7 +31,11 @@ _ACCOUNT = "INSERT INTO tenant_storage (tenant_id, plan, entitlements_version) V
 Moments = dict[tuple[UUID, int], float]
 
 
-async def run(_: PostgresServer) -> list[Row]:
+async def run(pg: PostgresServer) -> list[Row]:
+    return [await _whole(), await half(pg)]
+
+
+async def _whole() -> Row:
     with started("auto") as stack:
         async with aiohttp.ClientSession() as http:
             people = [await person(stack, http) for _ in range(ALERTS)]
@@ -38,19 +45,17 @@ async def run(_: PostgresServer) -> list[Row]:
             committed, seen, alerts = await _load(stack, people)
     waits = [(seen[key] - at) * 1000 for key, at in committed.items()]
     p99, alert = percentile(waits, 0.99), max(alerts)
-    return [
-        Row(
-            "event committed → counter visible, 1,000 events/s",
-            "ms (p99)",
-            p99,
-            None,
-            raw,
-            f"p50 {percentile(waits, 0.5):.0f}, p99 {p99:.0f}, alert ≤ {alert * 1000:.0f} ms",
-            "p99 ≤ 100 ms, alert ≤ 1 s",
-            p99 <= 100 and alert <= 1,
-            f"{len(waits)} events of {TENANTS} tenants; raw is producer → consumer at the same rate, nothing stored",
-        )
-    ]
+    return Row(
+        "event committed → counter visible, 1,000 events/s",
+        "ms (p99)",
+        p99,
+        None,
+        raw,
+        f"p50 {percentile(waits, 0.5):.0f}, p99 {p99:.0f}, alert ≤ {alert * 1000:.0f} ms",
+        "p99 ≤ 100 ms, alert ≤ 1 s",
+        p99 <= 100 and alert <= 1,
+        f"{len(waits)} events of {TENANTS} tenants; raw is producer → consumer at the same rate, nothing stored",
+    )
 
 
 async def _load(stack: Stack, people: list[Person]) -> tuple[Moments, Moments, list[float]]:

@@ -46,35 +46,64 @@ def machine() -> dict[str, object]:
     }
 
 
-def show(rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [
-        "| path | unit | ours | textbook | raw limit | ratio | must reach | met |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.path} | {row.unit} | {_number(row.ours)} | {_number(row.textbook)} | {_number(row.raw)} "
-        f"| {row.ratio} | {row.target} | {'yes' if row.met else '**no**'} |"
-        for row in rows
-    ]
+@dataclass(frozen=True)
+class Kept:
+    """A row of the benchmark `name`, as it was last measured, and on what."""
+
+    name: str
+    machine: dict[str, object]
+    row: Row
+
+    @property
+    def date(self) -> str:
+        return str(self.machine["date"])
+
+
+def show(rows: Sequence[Row], dates: Sequence[str] = ()) -> str:
+    """A Markdown table, with the date of each row if there are any."""
+    columns = ["path", "unit", "ours", "textbook", "raw limit", "ratio", "must reach", "met"]
+    lines = [_cells(row) for row in rows]
+    if dates:
+        columns.append("measured")
+        lines = [[*cells, date] for cells, date in zip(lines, dates, strict=True)]
+    table = [columns, ["---"] * len(columns), *lines]
     notes = [f"- {row.path}: {row.note}" for row in rows if row.note]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in table), "", *notes])
 
 
-def save(rows: Sequence[Row], facts: dict[str, object], seconds: float) -> Path:
-    """`results/<date>.json` for programs, `results/latest.md` for people."""
+def keep(name: str, rows: Sequence[Row], facts: dict[str, object], order: Sequence[str]) -> None:
+    """Puts `rows` in place of what is kept of the benchmark `name`; `order` is that of all benchmarks."""
+    found = [each for each in kept() if each.name != name] + [Kept(name, facts, row) for row in rows]
+    found.sort(key=lambda each: order.index(each.name))
     RESULTS.mkdir(exist_ok=True)
-    told = " · ".join(f"{name} {value}" for name, value in facts.items())
-    (RESULTS / "latest.md").write_text(f"# Benchmarks\n\n{told} · took {seconds:.0f} s\n\n{show(rows)}\n")
-    file = RESULTS / f"{facts['date']}.json"
-    file.write_text(json.dumps({"machine": facts, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
-    return file
+    (RESULTS / "latest.json").write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
+    (RESULTS / "latest.md").write_text(page(found))
+
+
+def kept() -> list[Kept]:
+    """The last results of every benchmark that has any."""
+    file = RESULTS / "latest.json"
+    found = json.loads(file.read_text()) if file.exists() else []
+    return [Kept(each["name"], each["machine"], Row(**each["row"])) for each in found]
+
+
+def page(found: Sequence[Kept]) -> str:
+    """For people: every row with its date, and below the machine of each date."""
+    table = show([each.row for each in found], [each.date for each in found])
+    machines = dict.fromkeys(" · ".join(f"{key} {value}" for key, value in each.machine.items()) for each in found)
+    told = "\n".join(f"- {facts}" for facts in machines)
+    return f"# Benchmarks\n\n{table}\n\nMeasured on:\n\n{told}\n"
 
 
 def percentile(values: Sequence[float], part: float) -> float:
     """`part` of 0 to 1, by rank."""
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, int(part * len(ranked)))]
+
+
+def _cells(row: Row) -> list[str]:
+    figures = [_number(figure) for figure in (row.ours, row.textbook, row.raw)]
+    return [row.path, row.unit, *figures, row.ratio, row.target, "yes" if row.met else "**no**"]
 
 
 def _number(value: float | None) -> str:

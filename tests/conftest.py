@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.fixtures.postgres",
+    "tests.fixtures.serving",
     "tests.fixtures.broker",
     "tests.fixtures.stack",
     "tests.fixtures.parts",

@@ -33,3 +33,24 @@ def test_the_requirements_name_tests_that_exist() -> None:
     assert len(named) > 25
     missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
     assert missing == []
+
+
+def test_whatever_the_documents_link_to_is_there() -> None:
+    """Files, pictures and headings; what lies elsewhere is nobody's promise here."""
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+    links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    own = [(page, target) for page, target in links if "://" not in target and not target.startswith("mailto:")]
+    assert len(own) > 20
+    assert [f"{page.relative_to(ROOT)}: {target}" for page, target in own if not _leads_somewhere(page, target)] == []
+
+
+def _leads_somewhere(page: Path, target: str) -> bool:
+    file, _, heading = target.partition("#")
+    found = page.parent / file if file else page
+    return found.exists() and (not heading or heading in _headings(found))
+
+
+def _headings(page: Path) -> set[str]:
+    """As GitHub names them in links."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -188,11 +188,25 @@ def _produce(producer: Producer, record: tuple[bytes, bytes, list[Any]]) -> None
             return
 
 
+Notice = tuple[UUID, str, int, int, int]  # tenant, type, percent, armed, used; of what is over, 0
+
+
 @dataclass(frozen=True)
 class Expected:
     totals: dict[UUID, tuple[int, int, int]]  # bytes, files, position
     kinds: dict[tuple[UUID, str, str], tuple[int, int]]
     alerts: set[tuple[UUID, int, int, int, bool]]  # tenant, percent, armed, used, whether it is over
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What listeners must be told, sorted."""
+        crossed = [
+            (tenant, "threshold.crossed", percent, armed, used) for tenant, percent, armed, used, _ in self.alerts
+        ]
+        cleared = [
+            (tenant, "threshold.cleared", percent, armed, 0) for tenant, percent, armed, _, over in self.alerts if over
+        ]
+        return sorted(crossed + cleared)
 
 
 async def fold(dsn: str, notes: Path, tenants: list[Tenant]) -> Expected:
