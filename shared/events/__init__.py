@@ -13,6 +13,7 @@ from shared.events.billing import (
     CreditsChanged,
     InvoiceDue,
     InvoiceIssued,
+    Lower,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -23,6 +24,7 @@ from shared.events.billing import (
     SubscriptionChanged,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
+from shared.events.exports import ExportReady
 from shared.events.files import (
     FileBefore,
     FileDeleted,
@@ -60,6 +62,7 @@ __all__ = [
     "Entitlements",
     "EntitlementsChanged",
     "Event",
+    "ExportReady",
     "FileBefore",
     "FileDeleted",
     "FileEvent",
@@ -71,6 +74,7 @@ __all__ = [
     "FileType",
     "InvoiceDue",
     "InvoiceIssued",
+    "Lower",
     "MemberAdded",
     "MemberChanged",
     "MemberEvent",

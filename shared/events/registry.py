@@ -13,6 +13,7 @@ from shared.events.billing import (
     SubscriptionChanged,
 )
 from shared.events.entitlements import EntitlementsChanged
+from shared.events.exports import ExportReady
 from shared.events.files import (
     FileDeleted,
     FileMoved,
@@ -63,6 +64,7 @@ _ALL: tuple[type[Event], ...] = (
     TrafficRecorded,
     InvoiceDue,
     InvoiceIssued,
+    ExportReady,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

@@ -61,17 +61,24 @@ class Postman:
                 password=self._password,
                 timeout=20,
             )
-        except (aiosmtplib.SMTPException, OSError) as error:
-            pause = min(_LONGEST, timedelta(seconds=2) * 2 ** min(mail.attempts, 12))
-            log.warning("mail %s waits %s: %s", mail.id, pause, type(error).__name__)
-            async with self._database.transaction() as connection:
-                await MailRepository(connection).put_off(mail.id, self._clock.now() + pause, str(error)[:500])
-            MAILS.labels("put off").inc()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # ValueError: it cannot be written
+            await self._put_off(mail, error)
             return False
         async with self._database.transaction() as connection:
             await MailRepository(connection).mark_sent(mail.id, self._clock.now())
         MAILS.labels("sent").inc()
         return True
+
+    async def _put_off(self, mail: Mail, error: Exception) -> None:
+        pause = min(_LONGEST, timedelta(seconds=2) * 2 ** min(mail.attempts, 12))
+        async with self._database.transaction() as connection:
+            await MailRepository(connection).put_off(mail.id, self._clock.now() + pause, str(error)[:500])
+        if mail.attempts >= ATTEMPTS:
+            log.error("mail %s is given up: %s", mail.id, type(error).__name__)
+            MAILS.labels("given up").inc()
+        else:
+            log.warning("mail %s waits %s: %s", mail.id, pause, type(error).__name__)
+            MAILS.labels("put off").inc()
 
 
 def message_of(mail: Mail, sender: str) -> EmailMessage:
@@ -83,6 +90,9 @@ def message_of(mail: Mail, sender: str) -> EmailMessage:
     message["To"] = mail.recipient
     message["Subject"] = mail.subject
     message["Auto-Submitted"] = "auto-generated"
+    if mail.stop_url is not None:
+        message["List-Unsubscribe"] = f"<{mail.stop_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.text_body)
     message.add_alternative(mail.html_body, subtype="html")
     return message

@@ -12,6 +12,8 @@ from services.gateway.dependencies import Caller, Parts
 from services.gateway.identity.visitors import Visitor
 from services.gateway.notifications.models import Notification
 from services.gateway.notifications.repository import NotificationRepository
+from services.gateway.notifications.texts import language_of, texts_of
+from services.gateway.notifications.wording import told_in
 from services.gateway.pages.render import STATIC, render
 from services.gateway.pages.sources import Sources
 from shared.errors import UpstreamError
@@ -54,7 +56,7 @@ async def storage(request: Request, caller: Caller, parts: Parts, principal: Cur
         files=view.files,
         plan=view.plan,
         upgrade=view.upgrade,
-        notifications=await _notifications(parts, principal),
+        **await _notifications(parts, caller, principal),
     )
 
 
@@ -72,7 +74,7 @@ async def notifications(request: Request, caller: Caller, parts: Parts, principa
     if caller.account is None:
         return RedirectResponse("/", 303)
     return render(
-        request, "notifications.html", caller, parts.form_key, notifications=await _notifications(parts, principal)
+        request, "notifications.html", caller, parts.form_key, **await _notifications(parts, caller, principal)
     )
 
 
@@ -124,8 +126,15 @@ def show_home(
     return response
 
 
-async def _notifications(parts: Parts, principal: Principal) -> list[Notification]:
-    if principal.tenant_id is None:
-        return []
-    async with parts.database.transaction(principal.tenant_id) as connection:
-        return await NotificationRepository(connection).list_for(principal.tenant_id, SHOWN_NOTIFICATIONS)
+async def _notifications(parts: Parts, caller: Visitor, principal: Principal) -> dict[str, Any]:
+    """In the reader's language, which may be another than the page's."""
+    language = language_of(caller.locale)
+    found: list[Notification] = []
+    if principal.tenant_id is not None:
+        async with parts.database.transaction(principal.tenant_id) as connection:
+            found = await NotificationRepository(connection).list_for(principal.tenant_id, SHOWN_NOTIFICATIONS)
+    return {
+        "notifications": [told_in(language, notification) for notification in found],
+        "language": language,
+        "direction": texts_of(language).direction,
+    }

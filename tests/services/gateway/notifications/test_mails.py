@@ -10,13 +10,12 @@ from uuid import UUID
 import pytest
 from aiosmtpd.controller import Controller
 
-from services.gateway.notifications.handlers import NotificationHandlers
 from services.gateway.notifications.mails import Postman
 from shared.clock import FixedClock
 from shared.db import Database
 from tests.fixtures.postgres import free_port, query
 from tests.services.gateway.harness import Gateway
-from tests.services.gateway.notifications.samples import AT, crossed, record
+from tests.services.gateway.notifications.samples import AT, apply, crossed, record
 
 SENDER = "Stowage <notices@stowage.test>"
 
@@ -49,8 +48,7 @@ def inbox() -> Iterator[tuple[Inbox, str]]:
 async def _alert(gateway: Gateway, name: str = "Harbour") -> UUID:
     person = await gateway.sign_up(name)
     alert = record(crossed(UUID(person.tenant["id"]), 95))
-    async with Database(gateway.database.worker) as database, database.transaction() as connection:
-        await NotificationHandlers("https://stowage.test").apply(connection, [alert])
+    await apply(gateway.database.worker, alert)
     return alert.id
 
 
