@@ -63,7 +63,7 @@ def letter_of(notice: Notice, reader: Reader, *, base_url: str, stop_url: str | 
     shown = {key: escape(value) for key, value in said.items()}
     return Letter(
         # Names are people's own words: a line break in a subject would start a header.
-        " ".join(f"{words.title} · {reader.tenant_name}".split()),
+        " ".join(f"{words.title} · {reader.tenant_name}".splitlines()),
         text,
         _HTML.format(**shown, language=language, direction=texts.direction, stop=stop),
     )

@@ -2,7 +2,10 @@
 
 import logging
 from datetime import timedelta
+from email.header import Header
+from email.headerregistry import HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
+from email.policy import EmailPolicy, Policy
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +23,22 @@ MAILS = Counter("stowage_gateway_mails_total", "Mails by what became of them", [
 
 ATTEMPTS = 40  # about a day and a half
 _LONGEST = timedelta(hours=1)
+
+
+class _Unbroken(UniqueUnstructuredHeader):
+    """Python's own way of folding loses spaces between encoded words, and breaks addresses that are long."""
+
+    name: str
+
+    def fold(self, *, policy: Policy) -> str:
+        text = str(self) if getattr(policy, "utf8", False) else Header(str(self), header_name=self.name).encode()
+        return f"{self.name}: {text.replace(chr(10), policy.linesep)}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+for _name in ("subject", "list-unsubscribe"):
+    _HEADERS.map_to_type(_name, _Unbroken)
+_POLICY = EmailPolicy(header_factory=_HEADERS)
 
 
 class Postman:
@@ -83,7 +102,7 @@ class Postman:
 
 def message_of(mail: Mail, sender: str) -> EmailMessage:
     """The Message-ID is made of the event's id: should the mark be lost in a crash, the double is recognisable."""
-    message = EmailMessage()
+    message = EmailMessage(_POLICY)
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2].rstrip('>') or 'localhost'}>"
     message["Date"] = format_datetime(mail.created_at)
     message["From"] = sender
