@@ -31,8 +31,10 @@ class _Unbroken(UniqueUnstructuredHeader):
     name: str
 
     def fold(self, *, policy: Policy) -> str:
-        text = str(self) if getattr(policy, "utf8", False) else Header(str(self), header_name=self.name).encode()
-        return f"{self.name}: {text.replace(chr(10), policy.linesep)}{policy.linesep}"
+        text = str(self)
+        if not text.isascii() and not getattr(policy, "utf8", False):
+            text = Header(text, header_name=self.name).encode(linesep=policy.linesep)
+        return f"{self.name}: {text}{policy.linesep}"
 
 
 _HEADERS = HeaderRegistry()
