@@ -1,5 +1,6 @@
 """Pages that only show."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -93,8 +94,23 @@ async def open_file(file_id: UUID, caller: Caller, parts: Parts, principal: Curr
 async def plans(request: Request, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
     if caller.account is None:
         return RedirectResponse("/", 303)
-    found = await Sources(parts.clients).plans(principal)
-    return render(request, "plans.html", caller, parts.form_key, here="plans", plans=found)
+    sources = Sources(parts.clients)
+    found, invoices = await asyncio.gather(sources.plans(principal), sources.open_invoices(principal))
+    return render(request, "plans.html", caller, parts.form_key, here="plans", plans=found, invoices=invoices)
+
+
+@router.get("/app/exports/{export_id}")
+async def fetch_export(export_id: UUID, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
+    """Where mails lead to: the archive itself, as long as it is kept."""
+    if caller.account is None:
+        return RedirectResponse("/", 303)
+    try:
+        status = await Sources(parts.clients).export_status(principal, export_id)
+    except UpstreamError:
+        status = "gone"
+    if status not in {"ready", "incomplete"}:
+        return RedirectResponse("/app?notice=export_gone", 303)
+    return RedirectResponse(f"/api/user/exports/{export_id}/content", 303)
 
 
 @router.get("/static/{name}")
