@@ -46,7 +46,7 @@ async def test_an_open_invoice_is_paid_from_the_plans_page(browser: Browser, sta
     for size, view in SIZES.items():
         await page.set_viewport_size(view)
         for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.emulate_media(color_scheme=scheme)
             await page.wait_for_timeout(300)  # buttons change their colour slowly
             await page.screenshot(path=shots / f"invoices-{size}-{scheme}.png", full_page=True)
         width = await page.locator("html").bounding_box()

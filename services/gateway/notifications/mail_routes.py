@@ -100,5 +100,13 @@ def _page(
 ) -> Response:
     """In the language of whose mails they are; somebody who is no more gets no mails and an English page."""
     language = language_of(locale or "")
-    values = {"texts": texts_of(language), "language": language, "about": about, "done": done}
-    return render(request, "unsubscribe.html", caller, parts.form_key, **values)
+    return render(
+        request,
+        "unsubscribe.html",
+        caller,
+        parts.form_key,
+        texts=texts_of(language),
+        language=language,
+        about=about,
+        done=done,
+    )

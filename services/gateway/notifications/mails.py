@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 from email.header import Header
-from email.headerregistry import HeaderRegistry, UniqueUnstructuredHeader
+from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy, Policy
 from email.utils import format_datetime
@@ -25,10 +25,8 @@ ATTEMPTS = 40  # about a day and a half
 _LONGEST = timedelta(hours=1)
 
 
-class _Unbroken(UniqueUnstructuredHeader):
+class _Unbroken(UniqueUnstructuredHeader, BaseHeader):
     """Python's own way of folding loses spaces between encoded words, and breaks addresses that are long."""
-
-    name: str
 
     def fold(self, *, policy: Policy) -> str:
         text = str(self)

@@ -79,7 +79,7 @@ async def test_no_server_is_no_loss(gateway: Gateway) -> None:
 
 
 def _counted(outcome: str) -> float:
-    return MAILS.labels(outcome)._value.get()
+    return float(MAILS.labels(outcome)._value.get())
 
 
 async def _state(gateway: Gateway) -> list[tuple[Any, ...]]:

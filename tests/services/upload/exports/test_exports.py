@@ -389,10 +389,10 @@ async def test_whoever_asked_is_told_in_the_commit_that_ends_it(
     async def die(*_: Any, **__: Any) -> None:
         raise ConnectionResetError
 
-    monkeypatch.setattr(making.outbox, "append", die)
+    monkeypatch.setattr(outbox, "append", die)
     await upkeep.jobs.run("exports")
     assert (await show(ada, export))["status"] == "verifying", "not ended without being told of"
-    monkeypatch.setattr(making.outbox, "append", real)
+    monkeypatch.setattr(outbox, "append", real)
     await query(service.dsn.superuser, "UPDATE export SET due_at = now()")
     await upkeep.jobs.run("exports")
     await upkeep.jobs.run("exports")
