@@ -25,7 +25,7 @@ ATTEMPTS = 40  # about a day and a half
 _LONGEST = timedelta(hours=1)
 
 
-class _Unbroken(UniqueUnstructuredHeader, BaseHeader):
+class _Unbroken(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[misc] # the registry joins them the same way
     """Python's own way of folding loses spaces between encoded words, and breaks addresses that are long."""
 
     def fold(self, *, policy: Policy) -> str:
