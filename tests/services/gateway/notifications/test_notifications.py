@@ -200,6 +200,16 @@ async def test_a_note_from_before_it_had_languages_is_shown_as_it_was_written(ga
     assert [(n["title"], n["body"]) for n in page["items"]] == [("Old title", "Old body")]
 
 
+async def test_payment_is_confirmed_by_mail_and_the_plan_by_a_note(gateway: Gateway) -> None:
+    """And by a mail, each of its own."""
+    person = await gateway.sign_up()
+    await _apply(gateway, record(paid(_tenant(person))), record(moved(_tenant(person)), 2))
+    _, page = await gateway.call("GET", "/api/notifications", headers=person.bearer)
+    assert {n["kind"] for n in page["items"]} == {"payment_completed", "subscription_changed"}
+    mails = await query(gateway.database.superuser, "SELECT text_body FROM mail ORDER BY subject")
+    assert ["for the plan Pro" in mail[0] for mail in mails] == [True, False]
+
+
 async def test_unknown_tenant_gets_no_mail_and_stops_nobody(gateway: Gateway) -> None:
     person = await gateway.sign_up()
     await _apply(gateway, record(crossed(new_id(), 80)), record(crossed(_tenant(person), 95)))
