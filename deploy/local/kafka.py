@@ -28,6 +28,7 @@ GROUPS = {
     "alerts.v1": ["gateway"],
     "billing.v1": ["gateway"],
     "traffic.v1": ["usage"],
+    "exports.v1": ["gateway"],
 }
 
 

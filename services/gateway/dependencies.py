@@ -13,6 +13,7 @@ from services.gateway.events.hub import Hub
 from services.gateway.identity.visitors import Visitor, Visitors
 from services.gateway.limits.service import Limits
 from services.gateway.members.service import Members
+from services.gateway.notifications.refusals import StopLinks
 from services.gateway.projects.service import Projects
 from services.gateway.sessions.service import Sessions
 from services.gateway.sessions.tokens import AccessTokens
@@ -43,6 +44,7 @@ class GatewayParts:
     hub: Hub
     clients: dict[str, ServiceClient]  # upload, usage, billing
     form_key: bytes
+    stop_links: StopLinks
 
 
 async def _parts(request: Request) -> GatewayParts:

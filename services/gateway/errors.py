@@ -148,6 +148,11 @@ class Busy(DomainError):
         self.headers = {"retry-after": "3"}
 
 
+class StopLinkInvalid(DomainError):
+    def __init__(self) -> None:
+        super().__init__("unsubscribe_invalid", 403, "This is not a link out of one of our mails.")
+
+
 class TooManyStreams(DomainError):
     def __init__(self, limit: int) -> None:
         super().__init__("too_many_streams", 429, f"At most {limit} event streams may be open at once.")

@@ -27,6 +27,8 @@ from services.gateway.identity.visitors import Visitors
 from services.gateway.limits.service import Limits
 from services.gateway.members.routes import router as members_router
 from services.gateway.members.service import Members
+from services.gateway.notifications.mail_routes import router as mail_router
+from services.gateway.notifications.refusals import StopLinks
 from services.gateway.notifications.routes import router as notifications_router
 from services.gateway.pages.file_forms import router as file_forms_router
 from services.gateway.pages.files import router as files_router
@@ -65,6 +67,7 @@ ROUTERS = [
     members_router,
     projects_router,
     notifications_router,
+    mail_router,
     events_router,
     files_router,
     views_router,
@@ -77,6 +80,10 @@ STREAMS = [Stream("tenants.v1"), Stream("traffic.v1")]
 def derived_key(settings: Settings, purpose: str) -> bytes:
     """A key of its own for each purpose, so that a token for one is worth nothing for another."""
     return hmac.digest(settings.internal_secret.encode(), f"stowage gateway {purpose}".encode(), "sha256")
+
+
+def stop_links(settings: Settings) -> StopLinks:
+    return StopLinks(settings.base_url.rstrip("/"), derived_key(settings, "unsubscribe"))
 
 
 def build_parts(settings: Settings) -> GatewayParts:
@@ -115,6 +122,7 @@ def build_parts(settings: Settings) -> GatewayParts:
         hub=hub,
         clients=clients,
         form_key=derived_key(settings, "forms"),
+        stop_links=stop_links(settings),
     )
 
 

@@ -1,4 +1,4 @@
-"""The gateway's worker: publishes its events, turns alerts and payments into notifications, sends mail."""
+"""The gateway's worker: publishes its events, turns alerts, payments and exports into notifications, sends mail."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ from services.gateway.accounts.passwords import Passwords
 from services.gateway.entitlements.handlers import EntitlementHandler
 from services.gateway.events.hub import CHANNEL
 from services.gateway.identity.passes import ISSUER
-from services.gateway.main import STREAMS
+from services.gateway.main import STREAMS, stop_links
 from services.gateway.notifications.handlers import NotificationHandlers
 from services.gateway.notifications.mails import Postman
 from services.gateway.sessions.repository import SessionRepository
@@ -32,7 +32,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     database = Database(settings.database_url, pool_size=settings.database_pool, application_name="gateway-worker")
     usage = ServiceClient(settings.usage_url, settings.internal_secret, issuer=ISSUER, audience="usage")
     billing = ServiceClient(settings.billing_url, settings.internal_secret, issuer=ISSUER, audience="billing")
-    async with database, usage, billing:
+    upload = ServiceClient(settings.upload_url, settings.internal_secret, issuer=ISSUER, audience="upload")
+    async with database, usage, billing, upload:
         await ensure_administrator(database, Passwords(), clock, settings.admin_email, settings.admin_password)
         wake = Wake(database, CHANNEL)
 
@@ -40,7 +41,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
             for tenant in {record.tenant_id for record in records}:
                 wake.set(str(tenant))
 
-        notices, entitlements = NotificationHandlers(settings.base_url), EntitlementHandler(clock)
+        notices = NotificationHandlers(settings.base_url, stop_links(settings))
+        entitlements = EntitlementHandler(clock)
 
         async def apply(connection: Any, records: Sequence[Record]) -> None:
             await notices.apply(connection, records)
@@ -48,11 +50,16 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
 
         consumer = EventConsumer(
             group="gateway",
-            topics={"alerts.v1": Topic(), "billing.v1": Topic(), "entitlements.v1": Topic(compacted=True)},
+            topics={
+                "alerts.v1": Topic(),
+                "billing.v1": Topic(),
+                "exports.v1": Topic(),
+                "entitlements.v1": Topic(compacted=True),
+            },
             database=database,
             bootstrap=settings.kafka_bootstrap,
             apply=apply,
-            fetch=http_gaps({"alerts.v1": usage, "billing.v1": billing}),
+            fetch=http_gaps({"alerts.v1": usage, "billing.v1": billing, "exports.v1": upload}),
             on_committed=tell,
         )
         # The event's id is the notification's, and plans have versions: each counts once, whenever it comes.

@@ -70,7 +70,7 @@ from services.upload.trash import routes as trash
 from services.upload.trash.service import TrashService
 from services.upload.versions import routes as versions
 from services.upload.versions.service import VersionService
-from services.upload.wiring import FILES, policy_of
+from services.upload.wiring import STREAMS, policy_of
 from shared.clock import Clock, SystemClock
 from shared.db import Database
 from shared.dead_letters.routes import dead_letter_router
@@ -141,7 +141,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             image_quota_routes.router,  # before the images': `quota` is no image's id
             image_routes.router,
             *user,
-            outbox_router(database, [FILES]),
+            outbox_router(database, STREAMS),
             dead_letter_router(name, database),
         ],
         lifespan=lifespan,

@@ -7,6 +7,7 @@ from services.upload.settings import Settings
 from shared.outbox import Stream
 
 FILES = Stream("files.v1", events="storage_transaction", heads="tenant_storage")
+STREAMS = [FILES, Stream("exports.v1")]
 
 
 def policy_of(settings: Settings) -> Policy:

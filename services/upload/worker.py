@@ -9,7 +9,7 @@ from services.upload.settings import Settings
 from services.upload.tasks.runner import TaskRunner
 from services.upload.tenants.handlers import on_tenants, replay_tenant
 from services.upload.upkeep import open_upkeep
-from services.upload.wiring import FILES
+from services.upload.wiring import STREAMS
 from shared import faults
 from shared.dead_letters.replayer import Replayer
 from shared.kafka import EventConsumer, Record, Topic
@@ -24,7 +24,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
     async with open_upkeep(settings) as upkeep:
         database = upkeep.database
         relay = Relay(
-            database, [FILES], bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
+            database, STREAMS, bootstrap=settings.kafka_bootstrap, source=f"/stowage/{name}", after_send=_after_send
         )
         consumer = EventConsumer(
             group=name,

@@ -13,6 +13,7 @@ from shared.events.billing import (
     CreditsChanged,
     InvoiceDue,
     InvoiceIssued,
+    Lower,
     PaymentCancelled,
     PaymentCompleted,
     PaymentEvent,
@@ -24,6 +25,7 @@ from shared.events.billing import (
     TrafficBought,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
+from shared.events.exports import ExportReady
 from shared.events.files import (
     FileBefore,
     FileDeleted,
@@ -61,6 +63,7 @@ __all__ = [
     "Entitlements",
     "EntitlementsChanged",
     "Event",
+    "ExportReady",
     "FileBefore",
     "FileDeleted",
     "FileEvent",
@@ -72,6 +75,7 @@ __all__ = [
     "FileType",
     "InvoiceDue",
     "InvoiceIssued",
+    "Lower",
     "MemberAdded",
     "MemberChanged",
     "MemberEvent",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.base import Event
 
@@ -51,7 +51,21 @@ class PaymentRefunded(PaymentEvent):
     reason: str
 
 
+class Lower(BaseModel):
+    """What the plan allows less of than the one before; None where it is not less. In bytes, or how many."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    storage: int | None = None
+    traffic: int | None = None
+    images: int | None = None
+    members: int | None = None
+    projects: int | None = None
+
+
 class SubscriptionChanged(Event):
+    """`unpaid`: nobody chose it, an invoice was not paid in time."""
+
     type: ClassVar[str] = "subscription.changed"
     topic: ClassVar[str] = "billing.v1"
 
@@ -59,6 +73,9 @@ class SubscriptionChanged(Event):
     previous_plan: str | None
     plan_version: int
     at: datetime
+    # Bodies from before they were told of have neither.
+    lower: Lower = Lower()
+    unpaid: bool = False
 
 
 class CreditsChanged(Event):

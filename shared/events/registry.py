@@ -14,6 +14,7 @@ from shared.events.billing import (
     TrafficBought,
 )
 from shared.events.entitlements import EntitlementsChanged
+from shared.events.exports import ExportReady
 from shared.events.files import (
     FileDeleted,
     FileMoved,
@@ -65,6 +66,7 @@ _ALL: tuple[type[Event], ...] = (
     InvoiceDue,
     InvoiceIssued,
     TrafficBought,
+    ExportReady,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

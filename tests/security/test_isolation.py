@@ -97,6 +97,8 @@ OWN = {
     "/api/usage/forecast",
     "/api/usage/users",
     "/api/notifications",
+    "/api/notifications/settings",
+    "/api/notifications/unsubscribe",  # signed by us, for whoever has the mail
     "/api/events",
     "/.well-known/jwks.json",
     "/api/payments/callback",  # signed by the provider, not by a person
@@ -254,6 +256,7 @@ async def test_without_credentials_only_the_public_answers(
         "/api/credits/ad-views/verify",
         "/api/payments/stripe/webhook",
         "/.well-known/jwks.json",
+        "/api/notifications/unsubscribe",
         *SIGNED,
     }
     if path in public:

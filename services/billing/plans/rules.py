@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Literal
 
 from services.billing.catalogue.plan import Plan, Price
-from shared.events import Entitlements
+from shared.events import Entitlements, Lower
 
 Kind = Literal["upgrade", "downgrade", "same", "none"]
+_COUNTED = ("storage_bytes", "traffic_bytes_month", "images_month", "members", "projects")
 
 
 def kind_of(held: Plan, wanted: Plan, paid: Price | None, asked: Price | None) -> Kind:
@@ -36,6 +37,16 @@ def covers(one: Entitlements, other: Entitlements) -> bool:
     """Whether whoever has `other` loses nothing with `one`."""
     mine, theirs = one.model_dump(), other.model_dump()
     return all(_reaches(name, mine[name], theirs[name]) for name in mine)
+
+
+def lower(before: Entitlements, after: Entitlements) -> Lower:
+    """Which limits fall, and to what."""
+    fallen: dict[str, int] = {}
+    for name in _COUNTED:
+        held, limit = getattr(before, name), getattr(after, name)
+        if limit is not None and (held is None or limit < held):
+            fallen[name.split("_", maxsplit=1)[0]] = limit
+    return Lower(**fallen)
 
 
 def over(used: int | None, limit: int | None) -> int | None:

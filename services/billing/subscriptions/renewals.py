@@ -185,5 +185,5 @@ class Renewals:
 
     async def _give_up(self, connection: Any, tenant: UUID) -> None:
         """Nobody paid: nobody is asked for it any more, and the team is on the default plan. Nothing is deleted."""
-        await self._subscriptions.change(connection, tenant, self._catalogue.default)
+        await self._subscriptions.change(connection, tenant, self._catalogue.default, unpaid=True)
         log.info("the subscription of %s was not paid and has ended", tenant)

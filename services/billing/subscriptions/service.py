@@ -8,6 +8,8 @@ from uuid import UUID
 from services.billing.catalogue.loader import Catalogue
 from services.billing.catalogue.plan import Plan, Price
 from services.billing.invoices import repository as invoices
+from services.billing.plans import repository as plans
+from services.billing.plans.rules import lower
 from services.billing.subscriptions import repository
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.rules import boundary
@@ -49,14 +51,22 @@ class SubscriptionService:
             await self.change(connection, tenant, self._catalogue.default)
 
     async def change(
-        self, connection: Any, tenant: UUID, plan: Plan, price: Price | None = None, *, start: datetime | None = None
+        self,
+        connection: Any,
+        tenant: UUID,
+        plan: Plan,
+        price: Price | None = None,
+        *,
+        start: datetime | None = None,
+        unpaid: bool = False,
     ) -> None:
         """Puts the team on the plan now, inside the caller's transaction, with both events. `price` None is
-        without charge; `start` is when the first period began, now unless it is told.
+        without charge; `start` is when the first period began, now unless it is told; `unpaid` says why.
         """
         now = self._clock.now()
         await self.provision(connection, tenant)
         before = await repository.lock(connection, tenant)
+        held = await plans.get(connection, before.plan, before.plan_version)
         period = None
         if price is not None:
             begin = start or now
@@ -72,6 +82,8 @@ class SubscriptionService:
             previous_plan=before.plan,
             plan_version=plan.version,
             at=now,
+            lower=lower(held.entitlements, plan.entitlements),
+            unpaid=unpaid,
         )
         await outbox.append(connection, [changed], at=now)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.gateway.notifications.models import Notification
+from services.gateway.notifications.texts import DEFAULT
+from services.gateway.notifications.wording import told_in
 
 QUEUED = 50  # notifications kept for a reader that is slow; it finds the rest in the list
 
@@ -22,7 +24,8 @@ class Figures:
 class Subscription:
     """One open page. Of usage only the newest counts, so a slow reader never falls behind with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = DEFAULT) -> None:
+        self.language = language
         self._ready = asyncio.Event()
         self._events: OrderedDict[str, tuple[str, object]] = OrderedDict()
         self.ended = False
@@ -72,7 +75,8 @@ class Channel:
         for notification in reversed(newest):
             if notification.id not in told and notification.read_at is None:
                 for subscription in self.subscriptions:
-                    subscription.put(str(notification.id), "notification", _shown(notification))
+                    told_now = _shown(told_in(subscription.language, notification))
+                    subscription.put(str(notification.id), "notification", told_now)
 
 
 def _shown(notification: Notification) -> dict[str, object]:

@@ -54,11 +54,11 @@ class Hub:
             raise TooManyStreams(self._per_user)
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, tenant: UUID, user: UUID) -> AsyncIterator[Subscription]:
-        """Raises TooManyStreams."""
+    async def subscribe(self, tenant: UUID, user: UUID, language: str) -> AsyncIterator[Subscription]:
+        """Notifications come in the language. Raises TooManyStreams."""
         self.check_room(user)
         channel = self._channels.setdefault(tenant, Channel())
-        subscription = Subscription()
+        subscription = Subscription(language)
         self._open[user].add(subscription)
         channel.subscriptions.add(subscription)
         try:

@@ -38,6 +38,11 @@ class Visitor:
         """What a form token of this visitor is bound to."""
         return str(self.session_id) if self.session_id is not None else self.visit
 
+    @property
+    def locale(self) -> str:
+        """As their profile has it; empty for somebody not signed in."""
+        return self.account.locale if self.account is not None else ""
+
     def membership(self, slug: str | None) -> Membership | None:
         """The tenant asked for, or the oldest. Raises TenantNotFound."""
         memberships = self.account.memberships if self.account is not None else ()

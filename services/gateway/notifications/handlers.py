@@ -1,21 +1,24 @@
-"""Events of usage and billing become notifications and mails, in the consumer's transaction."""
+"""Events of the other services become notifications and mails, in the consumer's transaction."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from services.gateway.notifications.letters import letter_of
-from services.gateway.notifications.models import Mail, Notification
+from services.gateway.notifications.models import Mail, Notification, Reader
+from services.gateway.notifications.refusals import StopLinks
 from services.gateway.notifications.repository import MailRepository, NotificationRepository
 from services.gateway.notifications.rules import Notice, notice_of
-from services.gateway.tenants.repository import TenantRepository
+from services.gateway.notifications.texts import DEFAULT, texts_of
+from services.gateway.notifications.wording import words_of
 from shared.kafka import Record
 
 _Spoken = tuple[Record, Notice]
 
 
 class NotificationHandlers:
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, stop_links: StopLinks) -> None:
         self._base_url = base_url.rstrip("/")
+        self._stop_links = stop_links
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> None:
         """Called with new records only; the event's id as primary key would stop a repeat all the same."""
@@ -30,25 +33,31 @@ class NotificationHandlers:
     async def _write_mails(self, connection: Any, spoken: Sequence[_Spoken]) -> None:
         if not spoken:
             return
-        owners = await TenantRepository(connection).find_owners([record.tenant_id for record, _ in spoken])
-        # A tenant that is gone has nobody to write to.
-        mails = [self._mail(r, n, owners[r.tenant_id]) for r, n in spoken if r.tenant_id in owners]
-        await MailRepository(connection).insert_all(mails)
+        mails = MailRepository(connection)
+        wanted = [(record.tenant_id, notice.person, notice.subject) for record, notice in spoken]
+        readers = await mails.list_readers(wanted)
+        # Of a tenant that is gone, or by one who wants no such mails, nothing is read.
+        await mails.insert_all(
+            [self._mail(*pair, reader) for pair, reader in zip(spoken, readers, strict=True) if reader is not None]
+        )
 
-    def _mail(self, record: Record, notice: Notice, owner: Any) -> Mail:
-        letter = letter_of(notice, tenant=owner["name"], person=owner["owner_name"], base_url=self._base_url)
+    def _mail(self, record: Record, notice: Notice, reader: Reader) -> Mail:
+        stop_url = None if notice.subject is None else self._stop_links.link(reader.user_id, notice.subject)
+        letter = letter_of(notice, reader, base_url=self._base_url, stop_url=stop_url)
         return Mail(
             record.id,
             record.tenant_id,
-            owner["email"],
+            reader.email,
             letter.subject,
             letter.text,
             letter.html,
             created_at=record.time,
+            stop_url=stop_url,
         )
 
 
 def _notification(record: Record, notice: Notice) -> Notification:
+    words = words_of(notice.kind, notice.data, texts_of(DEFAULT), "UTC")
     return Notification(
-        record.id, record.tenant_id, notice.kind, notice.title, notice.body, notice.data, created_at=record.time
+        record.id, record.tenant_id, notice.kind, words.title, words.body, notice.data, created_at=record.time
     )

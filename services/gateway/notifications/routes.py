@@ -5,10 +5,12 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from services.gateway.dependencies import Parts, TenantUser
+from services.gateway.dependencies import Caller, Parts, TenantUser
 from services.gateway.errors import CursorInvalid, NotificationNotFound
 from services.gateway.notifications.models import Notification
 from services.gateway.notifications.repository import NotificationRepository
+from services.gateway.notifications.texts import language_of
+from services.gateway.notifications.wording import told_in
 from shared.http import Page, PageRequest, Paging, encode_cursor
 
 router = APIRouter(prefix="/api/notifications", tags=["notices"])
@@ -31,13 +33,14 @@ class NotificationOut(BaseModel):
 
 
 @router.get("")
-async def list_notifications(scope: TenantUser, parts: Parts, page: Paging) -> Page[NotificationOut]:
-    """What the tenant was told, newest first."""
+async def list_notifications(scope: TenantUser, caller: Caller, parts: Parts, page: Paging) -> Page[NotificationOut]:
+    """What the tenant was told, newest first, in the caller's language."""
     async with parts.database.transaction(scope.tenant_id) as connection:
         found = await NotificationRepository(connection).list_for(scope.tenant_id, page.limit + 1, _before(page))
     shown, last = found[: page.limit], found[page.limit - 1 : page.limit]
     more = encode_cursor(last[0].created_at, last[0].id) if len(found) > page.limit else None
-    return Page(items=[NotificationOut.of(n) for n in shown], next_cursor=more)
+    language = language_of(caller.locale)
+    return Page(items=[NotificationOut.of(told_in(language, n)) for n in shown], next_cursor=more)
 
 
 @router.post("/{notification_id}/read", status_code=204)

@@ -1,12 +1,13 @@
-"""What an event says to people. Pure; the one place for these words."""
+"""What an event tells people, before it has words (`wording`). Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, Literal, get_args
+from uuid import UUID
 
 from shared.events import (
     Event,
+    ExportReady,
     InvoiceDue,
     Metric,
     PaymentCompleted,
@@ -16,22 +17,38 @@ from shared.events import (
     ThresholdCrossed,
 )
 from shared.money import Money
-from shared.sizes import format_bytes
 
 CRITICAL_PERCENT, FULL_PERCENT = 95, 100
+
+# Of these mails a person may have no more. Payments, invoices and what concerns an account are always told.
+Subject = Literal[
+    "storage", "traffic", "images", "requests", "disk", "members", "projects", "credits", "plan", "export"
+]
+SUBJECTS: tuple[Subject, ...] = get_args(Subject)
+
+Action = Literal["storage", "plans", "again", "invoice", "export"]
+_PATHS: dict[Action, str] = {
+    "storage": "/app",
+    "plans": "/app/plans",
+    "again": "/app/plans",
+    "invoice": "/app/plans#invoices",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`action` is a page of ours to go to; `note` and `mail` say where it is to be read."""
+    """`kind` and `data` are what it says, in any language. `action` is what to do about it, at the page `path`;
+    `note` and `mail` say where it is to be read. `person` is whom it concerns, None the owner of the team.
+    """
 
     kind: str
-    title: str
-    body: str
     data: dict[str, Any]
-    action: tuple[str, str] = ("/app", "Open your storage")
+    action: Action = "storage"
+    path: str = _PATHS["storage"]
+    subject: Subject | None = None
     note: bool = True
-    mail: bool = False
+    mail: bool = True
+    person: UUID | None = None
 
 
 @singledispatch
@@ -45,139 +62,80 @@ def notice_of(event: Event) -> Notice | None:
 def _(event: ThresholdCrossed) -> Notice | None:
     if not event.speaks or not event.channels:
         return None
-    kind, title, body = _crossing(event)
-    data = {"metric": event.metric, "percent": event.percent, "used": event.used, "limit": event.limit}
-    note, mail = "note" in event.channels, "mail" in event.channels
-    return Notice(kind, title, body, data, action=("/app/plans", "Compare plans"), note=note, mail=mail)
+    fields: set[str] = {"metric", "percent", "used", "limit", "amount"}
+    return Notice(
+        f"{event.metric}_{_level(event)}",
+        event.model_dump(include=fields),
+        "plans",
+        _PATHS["plans"],
+        event.metric,
+        note="note" in event.channels,
+        mail="mail" in event.channels,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """Of one metric: `is_` and `has` as its name wants them, `full` and `near` what follows at the limit and before."""
-
-    name: str
-    is_: str
-    has: str
-    text: Callable[[int], str]
-    spent: str  # at the limit it is …
-    full: str
-    near: str
-
-
-def _number(amount: int) -> str:
-    return f"{amount:,}"
-
-
-_MONTH = "It begins from nothing with the next month."
-_WORDS: dict[Metric, _Words] = {
-    "storage": _Words(
-        "storage",
-        "is",
-        "has",
-        format_bytes,
-        "full",
-        "Nothing more can be uploaded until you upgrade or delete files.",
-        "Uploads that do not fit will be refused.",
-    ),
-    "traffic": _Words("traffic", "is", "has", format_bytes, "used up", _MONTH, _MONTH),
-    "images": _Words(
-        "images of the month",
-        "are",
-        "have",
-        _number,
-        "used up",
-        "No more can be uploaded until you upgrade, or the next month begins.",
-        "What is over the limit will be refused.",
-    ),
-    "requests": _Words("requests", "are", "have", _number, "used up", _MONTH, _MONTH),
-    "disk": _Words("disk usage", "is", "has", format_bytes, "full", "", ""),
-    "members": _Words("seats", "are", "have", _number, "taken", "Nobody can be added until you upgrade.", ""),
-    "projects": _Words("projects", "are", "have", _number, "used up", "No more can be made until you upgrade.", ""),
-    "credits": _Words(
-        "credits", "are", "have", _number, "used up", "Nothing can be paid with them until you add some.", ""
-    ),
-}
-
-
-def _crossing(event: ThresholdCrossed) -> tuple[str, str, str]:
-    """Kind, title and body."""
-    words = _WORDS[event.metric]
-    used = words.text(event.used)
-    if event.limit is None or event.percent is None:
-        passed = f"{event.percent} %" if event.percent is not None else words.text(event.amount or 0)
-        of = "" if event.limit is None else f" of {words.text(event.limit)}"
-        title = f"Your {words.name} {words.has} reached {passed}"
-        return f"{event.metric}_warning", title, f"{used}{of} are used."
-    return _share(event, words, f"{used} of {words.text(event.limit)} are used", event.limit, event.percent)
-
-
-def _share(event: ThresholdCrossed, words: _Words, used: str, limit: int, percent: int) -> tuple[str, str, str]:
-    left = words.text(max(0, limit - event.used))
-    share = f"{percent} % of your {words.name} {words.is_} used"
-    if percent >= FULL_PERCENT:
-        title = f"Your {words.name} {words.is_} {words.spent}"
-        return f"{event.metric}_full", title, f"{used}. {words.full}".rstrip()
-    if percent >= CRITICAL_PERCENT:
-        return f"{event.metric}_critical", f"Critical: {share}", f"{used}, {left} are left. {words.near}".rstrip()
-    return f"{event.metric}_warning", share, f"{used}, {left} are left."
+def _level(event: ThresholdCrossed) -> Literal["warning", "critical", "full"]:
+    if event.limit is None or event.percent is None or event.percent < CRITICAL_PERCENT:
+        return "warning"
+    return "full" if event.percent >= FULL_PERCENT else "critical"
 
 
 @notice_of.register
 def _(event: PaymentCompleted) -> Notice:
-    text = f"{Money(event.amount, event.currency).text} {event.currency}"
-    bought = f" for the plan {event.plan.capitalize()}" if event.plan else ""
-    return Notice(
-        "payment_completed", "Payment received", f"Thank you. We received {text}{bought}.", _payment(event), mail=True
-    )
+    return Notice("payment_completed", _payment(event))
 
 
 @notice_of.register
 def _(event: PaymentFailed) -> Notice:
-    text = f"{Money(event.amount, event.currency).text} {event.currency}"
-    return Notice(
-        "payment_failed",
-        "Payment failed",
-        f"The payment of {text} did not go through. Nothing was charged.",
-        _payment(event),
-        action=("/app/plans", "Try again"),
-        mail=True,
-    )
-
-
-_GIVEN_BACK = {
-    "provider": "It is on its way back to you.",
-    "credit": "It came too late for what it was meant for, so you have credits for it.",
-    "due": "It came too late for what it was meant for. We will give it back to you.",
-}
+    return Notice("payment_failed", _payment(event), "again", _PATHS["again"])
 
 
 @notice_of.register
 def _(event: PaymentRefunded) -> Notice:
-    text = f"{Money(event.amount, event.currency).text} {event.currency}"
-    return Notice(
-        "payment_refunded", "A payment is given back", f"{text}: {_GIVEN_BACK[event.to]}", _payment(event), mail=True
-    )
+    return Notice("payment_refunded", _payment(event) | {"to": event.to})
 
 
 @notice_of.register
 def _(event: InvoiceDue) -> Notice:
-    text = f"{Money(event.gross, event.currency).text} {event.currency}"
-    title = "Your next period begins" if event.reminder == 1 else "Reminder: an invoice is open"
-    body = f"Invoice {event.number} over {text} is to be paid. Until {event.ends_at:%d %B %Y} everything goes on."
-    data = {"invoice_id": str(event.invoice_id), "number": event.number, "ends_at": event.ends_at.isoformat()}
-    return Notice("invoice_due", title, body, data, action=("/app/plans", "Pay the invoice"), mail=True)
+    data = {
+        "invoice_id": str(event.invoice_id),
+        "number": event.number,
+        "amount": Money(event.gross, event.currency).text,
+        "currency": event.currency,
+        "reminder": event.reminder,
+        "ends_at": event.ends_at.isoformat(),
+    }
+    return Notice("invoice_due", data, "invoice", _PATHS["invoice"])
 
 
 @notice_of.register
 def _(event: SubscriptionChanged) -> Notice | None:
-    if event.previous_plan is None:
-        return None  # the first plan comes with the account
-    return Notice(
-        "subscription_changed",
-        f"Your plan is now {event.plan.capitalize()}",
-        f"You moved from {event.previous_plan.capitalize()} to {event.plan.capitalize()}.",
-        {"plan": event.plan, "previous_plan": event.previous_plan},
-    )
+    lower = event.lower.model_dump(exclude_none=True)
+    if event.previous_plan is None or (event.previous_plan == event.plan and not lower):
+        return None  # the first plan comes with the account; another price of the same is told with its payment
+    data = {"plan": event.plan, "previous_plan": event.previous_plan, "lower": lower, "unpaid": event.unpaid}
+    return Notice("subscription_changed", data, "plans", _PATHS["plans"], "plan")
+
+
+@notice_of.register
+def _(event: ExportReady) -> Notice:
+    data = {
+        "export_id": str(event.export_id),
+        "size": event.size,
+        "complete": event.complete,
+        "expires_at": event.expires_at.isoformat(),
+    }
+    path = f"/app/exports/{event.export_id}"
+    return Notice("export_ready", data, "export", path, "export", person=event.requested_by)
+
+
+def metric_of(kind: str) -> Metric:
+    """What a threshold's notice is about. Raises KeyError for any other kind."""
+    metric = kind.rpartition("_")[0]
+    if metric not in get_args(Metric):
+        raise KeyError(kind)
+    found: Metric = metric  # type: ignore[assignment]
+    return found
 
 
 def _payment(event: PaymentCompleted | PaymentFailed | PaymentRefunded) -> dict[str, Any]:

@@ -119,6 +119,24 @@ async def upgrade(
     return render(request, "pay.html", caller, parts.form_key, here="plans", payment=payment)
 
 
+@router.post("/app/invoices/{invoice_id}/pay")
+async def pay_invoice(
+    request: Request,
+    invoice_id: UUID,
+    caller: Caller,
+    parts: Parts,
+    tenant: CurrentTenant,
+    method: Text = "credit_card",
+) -> Response:
+    """As an upgrade is paid."""
+    back = "/app/plans?notice=invoice_paid"
+    try:
+        payment = await Sources(parts.clients).pay_invoice(tenant, invoice_id, method, back)
+    except UpstreamError as error:
+        return RedirectResponse(f"/app/plans?notice={code_of_refusal(error.status, error.code)}", 303)
+    return render(request, "pay.html", caller, parts.form_key, here="plans", payment=payment)
+
+
 def _signed_in(parts: Parts, tokens: Tokens) -> Response:
     return _with_cookies(RedirectResponse("/app", 303), parts.visitors.sign_in_cookies(tokens))
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
+from shared.money import Money
 from shared.sizes import format_bytes
 
 Level = Literal["ok", "warn", "full"]
@@ -72,6 +74,9 @@ _MESSAGES = {
     "type_not_allowed": Message("bad", "Files of this type are not allowed."),
     "csrf_failed": Message("bad", "The form had expired. Please try again."),
     "not_found": Message("bad", "That file is not there any more."),
+    "invoice_paid": Message("good", "Thank you. The invoice is settled as soon as the payment is confirmed."),
+    "invoice_not_open": Message("bad", "That invoice is not open any more."),
+    "export_gone": Message("bad", "That export is not kept any more. Ask for a new one."),
     "refused": Message("bad", "That did not work. Please try again."),
 }
 
@@ -146,6 +151,32 @@ def link_line(item: dict[str, Any]) -> LinkLine:
 
 def _moment(at: str | None) -> str:
     return datetime.fromisoformat(at).strftime("%-d %b, %H:%M") if at else ""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """An open invoice. `left` is decimal text of what is still to be paid."""
+
+    id: str
+    number: str
+    left: str
+    currency: str
+    due: str
+    due_text: str
+
+
+def invoice_line(item: dict[str, Any]) -> InvoiceLine:
+    """One invoice as billing's list gives it."""
+    currency, due = str(item["currency"]), item["due_at"]
+    left = Money.parse(item["gross"], currency).amount - Money.parse(item["credited"], currency).amount
+    return InvoiceLine(
+        id=str(UUID(str(item["id"]))),  # it becomes part of addresses
+        number=str(item["number"]),
+        left=Money(left, currency).text,
+        currency=currency,
+        due=due or "",
+        due_text=datetime.fromisoformat(due).strftime("%-d %B %Y") if due else "",
+    )
 
 
 _FAMILIES = {"image": "images", "video": "videos", "text": "text", "font": "fonts"}

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
-from services.gateway.pages.rules import FileLine, PlanCard, Quota, file_line, plan_cards
+from services.gateway.pages.rules import FileLine, InvoiceLine, PlanCard, Quota, file_line, invoice_line, plan_cards
 from shared.errors import UpstreamError
 from shared.http import ServiceClient
 from shared.security import Principal
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECENT = 10
+OPEN_INVOICES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,19 @@ class Sources:
         )
         return cards or []
 
+    async def open_invoices(self, principal: Principal) -> list[InvoiceLine]:
+        """Newest first; empty when billing does not answer, and for those who do not manage the team."""
+        if not principal.manages:
+            return []
+        path = f"/api/invoices?kind=invoice&status=open&limit={OPEN_INVOICES}"
+        found = await self._find("billing", path, principal, lambda page: [invoice_line(i) for i in page["items"]])
+        return found or []
+
+    async def export_status(self, principal: Principal, export: UUID) -> str:
+        """Raises UpstreamError."""
+        found = await self._clients["upload"].request_json("GET", f"/api/user/exports/{export}", principal=principal)
+        return str(found["status"])
+
     async def delete_file(self, principal: Principal, file_id: str) -> None:
         """Raises UpstreamError."""
         await self._clients["upload"].request_json("DELETE", f"/api/storage/files/{file_id}", principal=principal)
@@ -68,6 +83,14 @@ class Sources:
         body = {"plan": plan, "method": method, "return_url": return_url}
         found: dict[str, Any] = await self._clients["billing"].request_json(
             "POST", path, principal=principal, json=body, timeout=15
+        )
+        return found
+
+    async def pay_invoice(self, principal: Principal, invoice: UUID, method: str, return_url: str) -> dict[str, Any]:
+        """`return_url` is a path of ours. Raises UpstreamError."""
+        body = {"method": method, "return_url": return_url}
+        found: dict[str, Any] = await self._clients["billing"].request_json(
+            "POST", f"/api/invoices/{invoice}/pay", principal=principal, json=body, timeout=15
         )
         return found
 

@@ -1,5 +1,6 @@
 """Pages that only show."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from services.gateway.dependencies import Caller, Parts
 from services.gateway.identity.visitors import Visitor
 from services.gateway.notifications.models import Notification
 from services.gateway.notifications.repository import NotificationRepository
+from services.gateway.notifications.texts import language_of, texts_of
+from services.gateway.notifications.wording import told_in
 from services.gateway.pages.render import STATIC, render
 from services.gateway.pages.sources import Sources
 from shared.errors import UpstreamError
@@ -54,7 +57,7 @@ async def storage(request: Request, caller: Caller, parts: Parts, principal: Cur
         files=view.files,
         plan=view.plan,
         upgrade=view.upgrade,
-        notifications=await _notifications(parts, principal),
+        **await _notifications(parts, caller, principal),
     )
 
 
@@ -72,7 +75,7 @@ async def notifications(request: Request, caller: Caller, parts: Parts, principa
     if caller.account is None:
         return RedirectResponse("/", 303)
     return render(
-        request, "notifications.html", caller, parts.form_key, notifications=await _notifications(parts, principal)
+        request, "notifications.html", caller, parts.form_key, **await _notifications(parts, caller, principal)
     )
 
 
@@ -91,8 +94,23 @@ async def open_file(file_id: UUID, caller: Caller, parts: Parts, principal: Curr
 async def plans(request: Request, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
     if caller.account is None:
         return RedirectResponse("/", 303)
-    found = await Sources(parts.clients).plans(principal)
-    return render(request, "plans.html", caller, parts.form_key, here="plans", plans=found)
+    sources = Sources(parts.clients)
+    found, invoices = await asyncio.gather(sources.plans(principal), sources.open_invoices(principal))
+    return render(request, "plans.html", caller, parts.form_key, here="plans", plans=found, invoices=invoices)
+
+
+@router.get("/app/exports/{export_id}")
+async def fetch_export(export_id: UUID, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
+    """Where mails lead to: the archive itself, as long as it is kept."""
+    if caller.account is None:
+        return RedirectResponse("/", 303)
+    try:
+        status = await Sources(parts.clients).export_status(principal, export_id)
+    except UpstreamError:
+        status = "gone"
+    if status not in {"ready", "incomplete"}:
+        return RedirectResponse("/app?notice=export_gone", 303)
+    return RedirectResponse(f"/api/user/exports/{export_id}/content", 303)
 
 
 @router.get("/static/{name}")
@@ -124,8 +142,15 @@ def show_home(
     return response
 
 
-async def _notifications(parts: Parts, principal: Principal) -> list[Notification]:
-    if principal.tenant_id is None:
-        return []
-    async with parts.database.transaction(principal.tenant_id) as connection:
-        return await NotificationRepository(connection).list_for(principal.tenant_id, SHOWN_NOTIFICATIONS)
+async def _notifications(parts: Parts, caller: Visitor, principal: Principal) -> dict[str, Any]:
+    """In the reader's language, which may be another than the page's."""
+    language = language_of(caller.locale)
+    found: list[Notification] = []
+    if principal.tenant_id is not None:
+        async with parts.database.transaction(principal.tenant_id) as connection:
+            found = await NotificationRepository(connection).list_for(principal.tenant_id, SHOWN_NOTIFICATIONS)
+    return {
+        "notifications": [told_in(language, notification) for notification in found],
+        "language": language,
+        "direction": texts_of(language).direction,
+    }

@@ -33,6 +33,8 @@ _PATHS = {
 
 _CALLBACKS = {"/api/payments/callback", "/api/payments/stripe/webhook"}  # signed by providers
 
+_UNSUBSCRIBE = "/api/notifications/unsubscribe"  # signed by us, for whoever has the mail
+
 _TUS = "/api/storage/uploads"
 _SIGNED = "/api/storage/signed/"
 
@@ -49,9 +51,11 @@ def service_of(path: str) -> str | None:
 
 
 def is_open(method: str, path: str) -> bool:
-    """Routes of services that are let through with an anonymous principal: they are the same for everybody, or carry
-    their permission in themselves.
+    """Routes that are let through with an anonymous principal: they are the same for everybody, or carry their
+    permission in themselves.
     """
+    if path == _UNSUBSCRIBE:
+        return method in ("GET", "POST")
     if method in ("GET", "HEAD"):
         return path in ("/api/plans", "/api/credits/ad-views/verify") or path.startswith(_SIGNED)
     if method == "PUT":

@@ -11,8 +11,10 @@ from services.upload.exports import repository
 from services.upload.exports.checking import NotAsWritten, check
 from services.upload.exports.members import Members
 from services.upload.exports.writing import ArchiveWriter, Unwanted
+from shared import outbox
 from shared.db import Database
 from shared.errors import DomainError
+from shared.events import ExportReady
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -139,8 +141,11 @@ class ExportMaker:
     async def _offer(self, export: Any) -> Any:
         async with self._database.transaction() as connection:
             lacks = await repository.has_problem(connection, export["id"])
-            await repository.end(connection, export["id"], "incomplete" if lacks else "ready", DAYS)
-            return await repository.find(connection, export["id"])
+            status = "incomplete" if lacks else "ready"
+            ended = await repository.end(connection, export["id"], status, DAYS)
+            if ended is not None:
+                await outbox.append(connection, [_ready(ended)], at=ended["ended_at"])
+            return ended or await repository.find(connection, export["id"])
 
     async def _remove(self, export: Any) -> None:
         await self._locations[export["location"]].delete(repository.path_of(export["tenant_id"], export["id"]))
@@ -155,3 +160,15 @@ class ExportMaker:
 
     def _members(self, export: Any) -> Members:
         return Members(self._database, self._locations, export)
+
+
+def _ready(export: Any) -> ExportReady:
+    return ExportReady(
+        tenant_id=export["tenant_id"],
+        export_id=export["id"],
+        requested_by=export["requested_by"],
+        size=export["size"],
+        complete=export["status"] == "ready",
+        expires_at=export["expires_at"],
+        at=export["ended_at"],
+    )

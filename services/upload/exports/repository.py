@@ -90,7 +90,7 @@ _POSTPONE = """
 _END = """
     UPDATE export SET status = $2, ended_at = now(), expires_at = now() + make_interval(days => $3), resume = NULL,
         error = $4
-    WHERE id = $1 AND status IN ('pending', 'running', 'verifying')
+    WHERE id = $1 AND status IN ('pending', 'running', 'verifying') RETURNING *
 """
 _HAS_PROBLEM = "SELECT EXISTS (SELECT FROM export_entry WHERE export_id = $1 AND problem IS NOT NULL)"
 _EXPIRED = """
@@ -200,8 +200,9 @@ async def postpone(connection: Any, export: UUID, why: str) -> None:
     await connection.execute(_POSTPONE, export, why)
 
 
-async def end(connection: Any, export: UUID, status: str, days: int, error: str | None = None) -> None:
-    await connection.execute(_END, export, status, days, error)
+async def end(connection: Any, export: UUID, status: str, days: int, error: str | None = None) -> Any | None:
+    """As it is then; None when it has ended before."""
+    return await connection.fetchrow(_END, export, status, days, error)
 
 
 async def has_problem(connection: Any, export: UUID) -> bool:

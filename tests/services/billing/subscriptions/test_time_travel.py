@@ -44,7 +44,7 @@ from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.rest import Rest
 from services.billing.subscriptions.service import SubscriptionService
 from shared.db import Database
-from shared.events import PaymentPurpose
+from shared.events import PaymentPurpose, SubscriptionChanged
 from shared.ids import new_id
 from shared.money import Money
 from tests.fixtures.postgres import ServiceDatabase, query
@@ -280,6 +280,13 @@ async def test_what_is_not_paid_is_asked_for_and_ends(travel: Travel) -> None:
     books = await travel.books()
     assert (books["open"], books["void"]) == (0, books["received"])
     assert await travel.renewals.run() == 0
+    sql = "SELECT body FROM outbox_event WHERE type = 'subscription.changed' ORDER BY seq DESC LIMIT 1"
+    fallen = SubscriptionChanged.parse((await query(travel.dsn.superuser, sql))[0]["body"])
+    assert (fallen.previous_plan, fallen.plan, fallen.unpaid) == ("tier2", found.plan, True)
+    assert (fallen.lower.storage, fallen.lower.traffic) == (
+        found.entitlements.storage_bytes,
+        found.entitlements.traffic_bytes_month,
+    )
 
 
 async def test_a_worker_that_slept_for_half_a_year_asks_for_one_period_at_a_time(travel: Travel) -> None:

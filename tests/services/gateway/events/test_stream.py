@@ -14,12 +14,11 @@ from starlette.types import Receive, Send
 from services.gateway.events import routes
 from services.gateway.events.channel import Subscription
 from services.gateway.events.hub import CHANNEL
-from services.gateway.notifications.handlers import NotificationHandlers
 from shared.db import Database
 from shared.outbox import Wake
 from tests.fixtures.postgres import ServiceDatabase
 from tests.services.gateway.harness import Gateway, Person, Seen, answer_json, running_gateway
-from tests.services.gateway.notifications.samples import crossed, record
+from tests.services.gateway.notifications.samples import HANDLERS, crossed, record
 
 
 class Counter:
@@ -85,7 +84,7 @@ async def test_usage_and_notifications_arrive(gateway: Gateway) -> None:
         alert = record(crossed(UUID(person.tenant["id"]), 80))
         async with Database(gateway.database.worker) as database:
             async with database.transaction() as connection:
-                await NotificationHandlers("x").apply(connection, [alert])
+                await HANDLERS.apply(connection, [alert])
             Wake(database, CHANNEL).set(str(alert.tenant_id))
             kind, data = await _next(events)
         assert (kind, data["id"], data["kind"]) == ("notification", str(alert.id), "storage_warning")

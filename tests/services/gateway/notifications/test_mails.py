@@ -1,56 +1,24 @@
 """Mail through a real SMTP server: once, marked after it was taken, tried again when it was not."""
 
-import email
-import email.policy
-from collections.abc import Iterator
 from datetime import timedelta
-from email.message import EmailMessage
+from typing import Any
 from uuid import UUID
 
-import pytest
-from aiosmtpd.controller import Controller
-
-from services.gateway.notifications.handlers import NotificationHandlers
-from services.gateway.notifications.mails import Postman
+from services.gateway.notifications.mails import ATTEMPTS, MAILS, Postman
 from shared.clock import FixedClock
 from shared.db import Database
-from tests.fixtures.postgres import free_port, query
+from tests.fixtures.postgres import query
 from tests.services.gateway.harness import Gateway
-from tests.services.gateway.notifications.samples import AT, crossed, record
+from tests.services.gateway.notifications.conftest import Inbox
+from tests.services.gateway.notifications.samples import AT, apply, crossed, record
 
 SENDER = "Stowage <notices@stowage.test>"
-
-
-class Inbox:
-    """Takes mail, or says for now that it does not."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.closed = False
-
-    async def handle_DATA(self, _server: object, _session: object, envelope: object) -> str:  # noqa: N802
-        if self.closed:
-            return "451 try again later"
-        content: bytes = envelope.content  # type: ignore[attr-defined]
-        self.mails.append(email.message_from_bytes(content, policy=email.policy.default))
-        return "250 OK"
-
-
-@pytest.fixture
-def inbox() -> Iterator[tuple[Inbox, str]]:
-    handler = Inbox()
-    port = free_port()
-    controller = Controller(handler, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield handler, f"smtp://127.0.0.1:{port}"
-    controller.stop()
 
 
 async def _alert(gateway: Gateway, name: str = "Harbour") -> UUID:
     person = await gateway.sign_up(name)
     alert = record(crossed(UUID(person.tenant["id"]), 95))
-    async with Database(gateway.database.worker) as database, database.transaction() as connection:
-        await NotificationHandlers("https://stowage.test").apply(connection, [alert])
+    await apply(gateway.database.worker, alert)
     return alert.id
 
 
@@ -68,6 +36,7 @@ async def test_a_mail_goes_once_in_both_forms(gateway: Gateway, inbox: tuple[Inb
     assert text is not None
     assert html is not None
     assert "95 MB of 100 MB" in text.get_content()
+    assert mail["Auto-Submitted"] == "auto-generated"
     assert "https://stowage.test/app/plans" in html.get_content()
     assert "Harbour &lt;b&gt;&amp; Co" in html.get_content()
 
@@ -107,3 +76,42 @@ async def test_no_server_is_no_loss(gateway: Gateway) -> None:
         assert await Postman(database, "smtp://127.0.0.1:9", SENDER, FixedClock(AT)).send_due() == 0
     rows = await query(gateway.database.superuser, "SELECT sent_at, attempts FROM mail")
     assert tuple(rows[0]) == (None, 1)
+
+
+def _counted(outcome: str) -> float:
+    return float(MAILS.labels(outcome)._value.get())
+
+
+async def _state(gateway: Gateway) -> list[tuple[Any, ...]]:
+    rows = await query(gateway.database.superuser, "SELECT sent_at, attempts, last_error FROM mail ORDER BY recipient")
+    return [tuple(row) for row in rows]
+
+
+async def test_a_mail_that_cannot_be_written_keeps_no_other_from_going(
+    gateway: Gateway, inbox: tuple[Inbox, str]
+) -> None:
+    """An address that would smuggle commands is refused by the library, before anything is sent."""
+    bad, good = await _alert(gateway), await _alert(gateway)
+    await query(gateway.database.superuser, "UPDATE mail SET recipient = 'a b> x@example.test' WHERE id = $1", bad)
+    await query(gateway.database.superuser, "UPDATE mail SET due_at = $2 WHERE id = $1", bad, AT - timedelta(minutes=1))
+    async with Database(gateway.database.worker) as database:
+        assert await Postman(database, inbox[1], SENDER, FixedClock(AT)).send_due() == 1
+    assert [mail["Message-ID"] for mail in inbox[0].mails] == [f"<{good}@stowage.test>"]
+    assert (await _state(gateway))[0][:2] == (None, 1)
+    assert (await _state(gateway))[0][2]
+
+
+async def test_a_mail_that_is_given_up_is_counted_and_stays(gateway: Gateway, inbox: tuple[Inbox, str]) -> None:
+    await _alert(gateway)
+    clock, before = FixedClock(AT), (_counted("put off"), _counted("given up"))
+    inbox[0].closed = True
+    async with Database(gateway.database.worker) as database:
+        postman = Postman(database, inbox[1], SENDER, clock)
+        await query(gateway.database.superuser, "UPDATE mail SET attempts = $1", ATTEMPTS - 2)
+        for _ in range(3):
+            assert await postman.send_due() == 0
+            clock.advance(timedelta(hours=2))
+    assert (_counted("put off") - before[0], _counted("given up") - before[1]) == (1, 1)
+    [(sent_at, attempts, error)] = await _state(gateway)
+    assert (sent_at, attempts) == (None, ATTEMPTS)
+    assert "try again later" in error

@@ -212,6 +212,60 @@ async def test_delete_and_upgrade_by_form(gateway: Gateway) -> None:
         assert "3.00 EUR" in page
 
 
+def _invoice(number: int, gross: str, credited: str = "0.00") -> dict[str, Any]:
+    return {
+        "id": f"0190f0f0-0000-7000-8000-{number:012d}", "number": f"ST-{number}<b>", "kind": "invoice",
+        "status": "open", "gross": gross, "credited": credited, "currency": "EUR", "due_at": "2026-03-14T12:00:00Z",
+    }  # fmt: skip
+
+
+async def test_an_open_invoice_is_shown_and_paid_without_a_script(gateway: Gateway) -> None:
+    """Where the mail's "Pay the invoice" leads."""
+    _furnish(gateway)
+    invoices = {"items": [_invoice(7, "1200.00", "0.50"), _invoice(8, "3.00")], "next_cursor": None}
+    payment = b'{"payment_id":"p","amount":"1199.50","currency":"EUR","payment_url":"http://pay.test/i","qr_code":null}'
+    pay = "/api/invoices/0190f0f0-0000-7000-8000-000000000007/pay"
+    gateway.stub.answers |= {
+        "/api/invoices": json_answer(200, json.dumps(invoices).encode()),
+        pay: json_answer(201, payment),
+    }
+    async with Browser(gateway) as browser:
+        await browser.sign_up()
+        _, page = await browser.get("/app/plans")
+        asked = next(seen for seen in gateway.stub.seen if seen.path == "/api/invoices")
+        assert "status=open" in asked.query
+        part = page[page.index('id="invoices"') : page.index("</section>")]
+        assert re.findall(r"<strong>([\d.]+)</strong>", part) == ["1199.50", "3.00"]
+        assert "due 14 March 2026" in part
+        assert 'href="/api/invoices/0190f0f0-0000-7000-8000-000000000007.pdf"' in part
+        assert "ST-7&lt;b&gt;" in part
+        action = re.search(r'action="([^"]+/pay)"', part)
+        assert action is not None
+        assert (await browser.post(action[1], csrf="1.forged"))[0] == 403
+        token = await browser.token("/app/plans")
+        status, page = await browser.post(action[1], csrf=token, method="mobile_money")
+        assert (status, 'href="http://pay.test/i"' in page, "1199.50 EUR" in page) == (200, True, True)
+        assert gateway.stub.seen[-1].path == pay
+        gateway.stub.answers[pay] = json_answer(409, b'{"code":"invoice_not_open","detail":"x"}')
+        where = "/app/plans?notice=invoice_not_open"
+        assert await browser.post(action[1], csrf=token, method="credit_card") == (303, where)
+        assert "is not open any more" in (await browser.get(where))[1]
+        gateway.stub.answers["/api/invoices"] = json_answer(200, b'{"items":[],"next_cursor":null}')
+        assert "Open invoices" not in (await browser.get("/app/plans"))[1]
+
+
+@pytest.mark.parametrize("status", ["ready", "incomplete", "running", "expired"])
+async def test_a_mails_link_leads_to_the_export_while_it_is_kept(gateway: Gateway, status: str) -> None:
+    export = "0190f0f0-0000-7000-8000-000000000001"
+    path = f"/api/user/exports/{export}"
+    gateway.stub.answers[path] = json_answer(200, json.dumps({"status": status}).encode())
+    async with Browser(gateway) as browser:
+        assert await browser.get(f"/app/exports/{export}") == (303, "/")
+        await browser.sign_up()
+        there = f"{path}/content" if status in {"ready", "incomplete"} else "/app?notice=export_gone"
+        assert await browser.get(f"/app/exports/{export}") == (303, there)
+
+
 async def test_file_opens_at_its_signed_address(gateway: Gateway) -> None:
     file = "0190f0f0-0000-7000-8000-000000000001"
     gateway.stub.answers[f"/api/storage/files/{file}/url"] = json_answer(200, b'{"url":"http://x.test/signed"}')

@@ -15,7 +15,8 @@ import pytest
 
 from services.upload.exports import making, members, verify, writing
 from services.upload.upkeep import Upkeep
-from shared import faults
+from shared import faults, outbox
+from shared.events import ExportReady
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -376,3 +377,40 @@ async def test_thousands_of_small_files(service: Upload, upkeep: Upkeep, tmp_pat
     )
     file = await make(ada, upkeep, tmp_path)
     assert await asyncio.to_thread(lambda: verify.verify(str(file))["members"]) == 3002
+
+
+async def test_whoever_asked_is_told_in_the_commit_that_ends_it(
+    service: Upload, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, whatever is tried again; and nothing of it is in the ledger."""
+    ada = service.customer()
+    await store(ada, b"hello")
+    export = await ask(ada)
+    real = outbox.append
+
+    async def die(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(outbox, "append", die)
+    await upkeep.jobs.run("exports")
+    assert (await show(ada, export))["status"] == "verifying", "not ended without being told of"
+    monkeypatch.setattr(outbox, "append", real)
+    await query(service.dsn.superuser, "UPDATE export SET due_at = now()")
+    await upkeep.jobs.run("exports")
+    await upkeep.jobs.run("exports")
+    shown = await show(ada, export)
+    told = await _told(service)
+    assert [(row["seq"], row["type"]) for row in told] == [(1, "export.ready")]
+    event = ExportReady.parse(told[0]["body"])
+    assert (str(event.export_id), event.requested_by, event.size) == (export, ada.user, shown["size"])
+    assert (event.complete, event.expires_at.isoformat()[:19]) == (True, shown["expires_at"][:19])
+    assert [entry["type"] for entry in await service.ledger(ada.tenant)] == ["file.stored"]
+    second = await ask(ada)
+    await query(service.dsn.superuser, "UPDATE stored_file SET state = 'blocked'")
+    await upkeep.jobs.run("exports")
+    assert (await show(ada, second))["status"] == "incomplete"
+    assert [ExportReady.parse(row["body"]).complete for row in await _told(service)] == [True, False]
+
+
+async def _told(service: Upload) -> list[Any]:
+    return await query(service.dsn.superuser, "SELECT seq, type, body FROM outbox_event ORDER BY seq")
