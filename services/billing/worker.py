@@ -70,8 +70,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
 
     gauges = MetricGauges(MetricsService(core.database, core.clock))
 
-    async def forget() -> None:
-        await sweep(core.database)
+    async def forget_forgeries() -> None:
         async with core.database.transaction() as connection:
             await inbox.sweep(connection, core.clock.now())
 
@@ -84,7 +83,8 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                     Job("janitor", min(1.0, settings.janitor_seconds), janitor.run),
                     Job("refunds", min(1.0, settings.janitor_seconds), core.refunds.run),
                     Job("callbacks", 15, callbacks.measure),
-                    Job("forget", 3600, forget),
+                    Job("forget", 3600, lambda: sweep(core.database)),
+                    Job("forgeries", 60, forget_forgeries),
                     Job("credits", 10, core.credits.sweep_due),
                     Job("renewals", 60, core.renewals.run),
                     Job("metrics", 300, gauges.measure),

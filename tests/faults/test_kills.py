@@ -62,6 +62,9 @@ class Client:
     repeats: int = 0
     stop: bool = False
 
+    async def run(self) -> None:
+        raise NotImplementedError
+
     async def until(self, wanted: set[int], act: Any) -> Any:
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, DemoFailed):
@@ -155,7 +158,7 @@ async def test_killed_at_every_step_nothing_is_lost_or_doubled(own_stack: Stack,
     people = [await person(stack, http) for _ in range(3)]
     loads = [Load(who, chance=random.Random(n)) for n, who in enumerate(people * 2)]
     buyers = [Buyer(who, payments=stack.status["payments_url"]) for who in people]
-    running = [asyncio.create_task(load.run()) for load in (*loads, *buyers)]
+    running = [asyncio.create_task(client.run()) for client in [*loads, *buyers]]
     killed: Counter[str] = Counter()
     while sum(killed.values()) < KILLS:
         for name, step in STEPS:

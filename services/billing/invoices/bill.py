@@ -9,7 +9,9 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from services.billing.details import repository as details
 from services.billing.errors import NothingToInvoice, SellerUnknown
+from services.billing.invoices.labels import labels_of
 from services.billing.invoices.repository import Invoice
 from services.billing.invoices.rules import Item
 from services.billing.invoices.service import InvoiceService
@@ -47,7 +49,7 @@ async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) ->
     """
     items = [Item(paid.description, 1, paid.money.amount + paid.left, paid.period_from, paid.period_to)]
     if paid.left:
-        items.append(Item("Unused time", -1, paid.left))
+        items.append(await unused_time(connection, paid.tenant_id, paid.left))
     try:
         return await invoices.issue(
             connection,
@@ -101,6 +103,12 @@ class PaymentBills:
         charged = invoice.gross - invoice.credited if invoice else 0
         if invoice is not None and charged > kept:
             await self._invoices.credit(connection, invoice.id, charged - kept, reason)
+
+
+async def unused_time(connection: Any, tenant: UUID, left: int) -> Item:
+    """What is given back of the period before, in the buyer's language: a line stays as it was issued."""
+    buyer, _ = await details.get(connection, tenant)
+    return Item(labels_of(buyer.language).unused, -1, left)
 
 
 async def days_under_way(connection: Any, tenant: UUID) -> tuple[date | None, date | None]:

@@ -32,6 +32,7 @@ class Labels(BaseModel):
     vat_id: str
     reverse: str
     outside: str
+    unused: str
     decimal: str
     group: str
 

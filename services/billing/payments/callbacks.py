@@ -32,6 +32,7 @@ VERDICTS = Counter("stowage_billing_callbacks_total", "Callbacks by verdict", ["
 REJECTED = Counter("stowage_billing_callbacks_rejected_total", "Rejected callbacks by reason", ["provider", "reason"])
 
 MAX_BODY = 64 * 1024  # bytes
+MAX_FORGERY = 4 * 1024  # bytes kept of what is rejected
 SHOWN = 100  # of one payment's callbacks
 STORE_SECONDS = 5.0  # for the database to take one; then whoever sent it is told to send it again
 _EVENT_ID = 200  # characters
@@ -124,12 +125,13 @@ class CallbackIntake:
 
     async def _store(self, arrival: _Arrival, verdict: str, reason: str | None, *, authentic: bool) -> int:
         body = _without_cards(arrival.body)
+        kept = body if authentic else body[:MAX_FORGERY]
         callback = Callback(
             id=new_id(),
             provider=arrival.provider,
             event_id=without_card_numbers(arrival.event_id[:_EVENT_ID].replace("\0", "")),
             authentic=authentic,
-            body=body,
+            body=kept,
             received_at=arrival.at,
             verdict=verdict,
             reason=reason,

@@ -58,9 +58,14 @@ _LIST = """
         WHERE payment_id = $1 ORDER BY authentic DESC, received_at LIMIT $2
     ) AS chosen ORDER BY received_at, id
 """
-_SWEEP = "DELETE FROM payment_callback WHERE NOT authentic AND received_at < $1"
+_SWEEP = """
+    DELETE FROM payment_callback WHERE NOT authentic AND (received_at < $1 OR id IN (
+        SELECT id FROM payment_callback WHERE NOT authentic ORDER BY received_at DESC OFFSET $2
+    ))
+"""
 
 FORGERIES_KEPT = timedelta(days=30)
+MOST_FORGERIES = 20_000  # the newest; anybody can send them, so what they take is bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,5 +143,5 @@ async def list_for(connection: Any, payment: UUID, limit: int) -> list[Any]:
 
 
 async def sweep(connection: Any, now: datetime) -> None:
-    """Forgeries are kept for a look at them, not for ever."""
-    await connection.execute(_SWEEP, now - FORGERIES_KEPT)
+    """Forgeries are kept for a look at them, not for ever, and not all of them."""
+    await connection.execute(_SWEEP, now - FORGERIES_KEPT, MOST_FORGERIES)

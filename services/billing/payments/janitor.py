@@ -1,5 +1,6 @@
 """Asks the provider about every payment that stays open: a callback may have been lost, or an answer."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -51,14 +52,26 @@ class Janitor:
             due = await repository.list_due(connection, now)
             oldest = await repository.find_oldest_open(connection)
         OLDEST.set(0 if oldest is None else (now - oldest).total_seconds())
+        by_provider: dict[str, list[Payment]] = {}
+        for payment in due:
+            by_provider.setdefault(payment.provider, []).append(payment)
+        # Side by side: a provider that does not answer holds up its own payments, and nobody else's.
+        await asyncio.gather(*(self._ask_one_after_another(found) for found in by_provider.values()))
+
+    async def _ask_one_after_another(self, due: list[Payment]) -> None:
+        """Until the provider is silent: who waited in vain once need not wait for each of a hundred."""
         for payment in due:
             try:
                 await self._ask(payment)
+            except ProviderSilent as error:
+                log.info("nothing known of payment %s yet: %s", payment.id, error)
+                return
             except Exception:
                 # It has its next time already; the others must not wait for that.
                 log.exception("payment %s could not be asked about", payment.id)
 
     async def _ask(self, payment: Payment) -> None:
+        """Raises ProviderSilent."""
         # First of all, so that one that always fails does not keep the others waiting.
         async with self._database.transaction() as connection:
             later = self._clock.now() + next_check(self._first, payment.checks + 1)
@@ -81,6 +94,11 @@ class Janitor:
                 # The answer was lost, or the order: the same order again is the same payment.
                 payment = await self._payments.open(payment)
             return await self._providers.get(payment.provider).status(str(payment.external_id))
-        except (ProviderUnavailable, ProviderSilent, ProviderRefused) as error:
+        except ProviderUnavailable as error:
+            if isinstance(error.__cause__, ProviderSilent):
+                raise error.__cause__ from None
+            log.info("nothing known of payment %s yet: %s", payment.id, error)
+            return None
+        except ProviderRefused as error:
             log.info("nothing known of payment %s yet: %s", payment.id, error)
             return None

@@ -44,8 +44,11 @@ _TRANSITION = """
     VALUES ($1, $2, $3, $4, $5, $6)
 """
 _DUE = """
-    SELECT * FROM payment WHERE status IN ('pending', 'processing') AND next_check_at <= $1
-    ORDER BY next_check_at LIMIT 100
+    SELECT due.* FROM (VALUES ('external'), ('stripe')) AS asked (provider) CROSS JOIN LATERAL (
+        SELECT * FROM payment
+        WHERE status IN ('pending', 'processing') AND next_check_at <= $1 AND payment.provider = asked.provider
+        ORDER BY next_check_at LIMIT 100
+    ) AS due ORDER BY due.next_check_at
 """
 
 _OLDEST_OPEN = "SELECT min(created_at) FROM payment WHERE status IN ('pending', 'processing')"
@@ -148,7 +151,7 @@ async def find_oldest_open(connection: Any) -> datetime | None:
 
 
 async def list_due(connection: Any, now: datetime) -> list[Payment]:
-    """Open payments the provider should be asked about."""
+    """Open payments the provider should be asked about; of each provider, so that one cannot crowd out the other."""
     return [Payment.read(row) for row in await connection.fetch(_DUE, now)]
 
 

@@ -64,7 +64,7 @@ async def passes(check: Check) -> bool:
 @pytest.fixture
 async def bootstrap(world: World, own_broker: EmbeddedBroker) -> AsyncIterator[str]:
     async with working(world, own_broker.bootstrap) as jobs:
-        assert jobs == ["janitor", "refunds", "callbacks", "forget", "credits", "renewals", "metrics"]
+        assert jobs == ["janitor", "refunds", "callbacks", "forget", "forgeries", "credits", "renewals", "metrics"]
         yield own_broker.bootstrap
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.billing.payments.callbacks import MAX_FORGERY
 from services.billing.payments.inbox import FORGERIES_KEPT, sweep
 from tests.fixtures.postgres import query
 from tests.services.billing.world import KEY, OLD_KEY, Team, World, signed, told
@@ -194,6 +195,22 @@ async def test_forgeries_by_the_hundred_do_not_hide_the_real_one(world: World) -
     async with world.core.database.transaction() as connection:
         await sweep(connection, world.core.clock.now() + FORGERIES_KEPT)
     assert [r["verdict"] for r in await rows(world)] == ["accepted"]
+
+
+async def test_what_forgeries_take_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send them: of each the beginning is kept, and of all the newest."""
+    for n in range(5):
+        assert (await world.callback(b"%d" % n + b"x" * 60_000, signature="v1,AAAA"))[0] == 401
+    await world.callback(b"x" * 60_000)
+    assert [len(r["body"]) for r in await rows(world)] == [*[MAX_FORGERY] * 5, 60_000]
+    monkeypatch.setattr("services.billing.payments.inbox.MOST_FORGERIES", 2)
+    async with world.core.database.transaction() as connection:
+        await sweep(connection, world.core.clock.now())
+    assert [(bytes(r["body"])[:1], r["authentic"]) for r in await rows(world)] == [
+        (b"3", False),
+        (b"4", False),
+        (b"x", True),
+    ]
 
 
 @settings(max_examples=60, deadline=None)

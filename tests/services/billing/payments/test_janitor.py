@@ -1,7 +1,10 @@
 """Callbacks and answers that never came."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
+from services.billing.payments.provider import ProviderSilent
 from services.billing.payments.rules import next_check
 from tests.fixtures.postgres import query
 from tests.services.billing.world import Team, World
@@ -72,6 +75,39 @@ async def test_the_provider_is_away(world: World) -> None:
     await world.janitor.run()
     assert (await world.status(first, lost))["status"] == "pending"
     assert (await world.status(second, paid))["status"] == "completed"
+
+
+class Deaf:
+    """A provider that never answers, and takes its time."""
+
+    name = "stripe"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def status(self, _external: str) -> Any:
+        self.asked += 1
+        await asyncio.sleep(0.5)
+        raise ProviderSilent("no answer")
+
+    async def close(self) -> None: ...
+
+
+async def test_a_silent_provider_holds_up_only_its_own(world: World) -> None:
+    deaf, teams = Deaf(), [Team(slug=slug) for slug in ("ada", "bob", "cem", "dan")]
+    world.core.providers._by_name["stripe"] = deaf  # type: ignore[assignment]
+    payments = [await world.started(team) for team in teams]
+    await world.behave(never=True)
+    await world.press(payments[-1])
+    await query(world.dsn.worker, "UPDATE payment SET provider = 'stripe' WHERE team <> 'dan'")
+    await query(world.dsn.worker, "UPDATE payment SET next_check_at = now() - interval '1 h' * (team <> 'dan')::int")
+    run = asyncio.create_task(world.janitor.run())
+    await asyncio.sleep(0.4)
+    assert (await world.status(teams[-1], payments[-1]))["status"] == "completed", "while the other one is waited for"
+    await run
+    assert deaf.asked == 1, "in vain once, and not for each of them"
+    await world.janitor.run()
+    assert deaf.asked == 2, "the next one has its turn"
 
 
 async def test_cancelling_what_the_provider_does_not_know(world: World) -> None:

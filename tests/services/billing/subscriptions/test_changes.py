@@ -28,7 +28,13 @@ async def test_cancelled_and_resumed(world: World) -> None:
     assert (status, body["plan"], body["next"]) == (
         200,
         "pro",
-        {"plan": "free", "interval": None, "at": before["current_period_end"]},
+        {
+            "plan": "free",
+            "interval": None,
+            "at": before["current_period_end"],
+            "bytes_over": None,
+            "members_over": None,
+        },
     )
     assert (await ask(world, team, "resume"))[1]["next"] is None
     status, body = await ask(world, team, "cancel", when="now")

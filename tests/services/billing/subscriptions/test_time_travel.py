@@ -71,7 +71,8 @@ _BALANCE = """
     WITH invoices AS (
         SELECT i.gross, i.status, i.kind,
             coalesce((SELECT sum(c.gross) FROM invoice AS c WHERE c.refers_to = i.id), 0) AS credited
-        FROM invoice AS i WHERE i.tenant_id = $1 AND i.status <> 'void'
+        FROM invoice AS i LEFT JOIN invoice AS r ON r.id = i.refers_to
+        WHERE i.tenant_id = $1 AND 'void' NOT IN (i.status, coalesce(r.status, ''))
     ), payments AS (
         SELECT p.id, p.amount, EXISTS (
             SELECT FROM payment_transition AS t WHERE t.payment_id = p.id AND t.to_status = 'refund_due'
