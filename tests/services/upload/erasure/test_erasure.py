@@ -10,12 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.upload.erasure import erasing, repository
-from services.upload.imports.service import Importer, Source
+from services.upload.imports.open import open_importer
+from services.upload.imports.service import Source
 from services.upload.ledger.chain import ChainBroken
 from services.upload.upkeep import Upkeep
-from services.upload.wiring import load_categories
 from shared import faults
-from shared.clock import SystemClock
 from shared.events import FileEvent
 from shared.events.registry import decode
 from shared.security import Principal, sign
@@ -263,7 +262,7 @@ async def test_nothing_is_left_of_what_was_adopted_or_had_only_begun(service: Up
     adopted = service.root / "blobs" / "archive" / "old.txt"
     adopted.parent.mkdir()
     adopted.write_bytes(b"adopted")
-    importer = Importer(upkeep.database, upkeep.locations, upkeep.accounts, load_categories(), SystemClock())
+    importer = open_importer(service.settings, upkeep)
     source = Source(ada.tenant, "default", "archive", "documents", enforce=True)
     assert (await importer.setup_storage_usage_tracking(source))["files"] == 1
     said = {"Tus-Resumable": "1.0.0", "Upload-Length": "100", "Upload-Metadata": "filename eA==,category ZG9jdW1lbnRz"}
