@@ -207,3 +207,13 @@ class TrialNotNow(DomainError):
 
     def __init__(self, plan: str) -> None:
         super().__init__("trial_not_now", 409, f"A trial begins on the default plan, and the team is on {plan}.")
+
+
+class PlanLimit(DomainError):
+    """`limit` None: the plan has none of it."""
+
+    def __init__(self, what: str, asked: float, limit: float | None, upgrade_url: str) -> None:
+        said = "has none of it" if limit is None else f"allows {limit:g}"
+        super().__init__(
+            f"plan_limit_{what}", 403, f"The plan {said}.", asked=asked, limit=limit, upgrade_url=upgrade_url
+        )

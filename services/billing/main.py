@@ -30,8 +30,8 @@ from services.billing.plans import user_routes
 from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
+from services.billing.subscriptions import limit_routes, trial_routes
 from services.billing.subscriptions import routes as subscriptions
-from services.billing.subscriptions import trial_routes
 from services.billing.subscriptions.above import AboveService
 from services.billing.subscriptions.trials import TrialService
 from services.billing.wiring import CALLBACKS, STREAMS, build_core, check_catalogue, register_catalogue
@@ -70,6 +70,7 @@ def create(settings: Settings) -> FastAPI:
             user_routes.router,
             subscriptions.router,
             trial_routes.router,
+            limit_routes.router,
             invoices.router,
             invoices.admin,
             details.router,

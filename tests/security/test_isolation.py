@@ -45,6 +45,7 @@ OWN = {
     "/api/user/storage-plan",
     "/api/user/upgrade-plan",
     "/api/subscription/cancel",
+    "/api/subscription/check",
     "/api/subscription/resume",
     "/api/subscription/trial",
     "/api/credits/ad-views",

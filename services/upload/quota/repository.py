@@ -41,7 +41,8 @@ _KNOWN = """
     SELECT 'file', f.id, f.size, NULL, NULL, to_jsonb(f) FROM unnest($3::text[]) AS asked(key),
         LATERAL (SELECT * FROM stored_file WHERE tenant_id = $4 AND idempotency_key = asked.key LIMIT 1) AS f
     UNION ALL
-    SELECT 'last', id, NULL, NULL, NULL, to_jsonb(occurred_at) FROM storage_transaction WHERE tenant_id = $4 AND seq = $5
+    SELECT 'last', id, NULL, NULL, NULL, to_jsonb(occurred_at)
+    FROM storage_transaction WHERE tenant_id = $4 AND seq = $5
 """
 
 _PLACES = """
