@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
+from services.billing.payments.repository import lock_slot
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.catalogue.family import PRICE, family, put
 from tests.services.billing.world import Team, World, running, told
@@ -27,6 +28,21 @@ async def test_two_upgrades_at_once_are_one_payment(world: World) -> None:
             assert (body["payment_id"], body["payment_url"]) == (payment["payment_id"], payment["payment_url"])
     rows = await query(world.dsn.worker, "SELECT 1 FROM payment WHERE tenant_id = $1", team.tenant)
     assert len(rows) == 1
+
+
+async def test_the_price_is_made_when_nothing_is_being_settled(billing_db: ServiceDatabase) -> None:
+    """While it waits its turn the team gets Tier 2 (3.50): Tier 4 (12.00) is asked for less what is left of that."""
+    async with running(billing_db, plan_catalogue="tiers") as world:
+        team, core = Team(), world.core
+        await world.subscription(team)
+        async with core.database.transaction() as connection:
+            await lock_slot(connection, team.tenant, "plan")
+            asked = asyncio.create_task(world.initiate(team, plan="tier4"))
+            await asyncio.sleep(0.3)
+            plan = core.catalogue.plans["tier2"]
+            await core.subscriptions.change(connection, team.tenant, plan, plan.price_in("EUR"))
+        status, payment = await asked
+        assert (status, payment["amount"]) == (201, "8.50")
 
 
 async def test_nobody_pays_for_what_they_have(world: World) -> None:
