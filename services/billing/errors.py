@@ -217,3 +217,15 @@ class PlanLimit(DomainError):
         super().__init__(
             f"plan_limit_{what}", 403, f"The plan {said}.", asked=asked, limit=limit, upgrade_url=upgrade_url
         )
+
+
+class OtherCurrency(DomainError):
+    """What is left of a period is money of its own currency, and would be lost."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(
+            "other_currency",
+            409,
+            f"The period under way is paid in {currency}, and part of it is left: pay in that, or change at its end.",
+            currency=currency,
+        )

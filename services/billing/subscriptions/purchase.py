@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.billing.catalogue.plan import Plan, Price
-from services.billing.errors import NothingToPay
+from services.billing.errors import NothingToPay, OtherCurrency
 from services.billing.payments.fulfilment import Purchase
 from services.billing.subscriptions.repository import Subscription
 from shared.money import Money
@@ -18,7 +18,12 @@ def due(price: Price, held: Subscription, now: datetime) -> Money:
 
 
 def plan_purchase(plan: Plan, price: Price, held: Subscription, now: datetime) -> Purchase:
-    """What it takes off is honoured only while the period it was taken from goes on. Raises NothingToPay."""
+    """What it takes off is honoured only while the period it was taken from goes on. Raises NothingToPay,
+    OtherCurrency.
+    """
+    rest = held.left(now)
+    if rest is not None and rest.amount and rest.currency != price.currency:
+        raise OtherCurrency(rest.currency)
     told = {"plan": plan.code, "plan_version": str(plan.version), "interval": price.interval}
     money = due(price, held, now)
     if not money.amount:

@@ -45,6 +45,18 @@ async def test_the_price_is_made_when_nothing_is_being_settled(billing_db: Servi
         assert (status, payment["amount"]) == (201, "8.50")
 
 
+async def test_what_is_left_is_not_lost_to_another_currency(billing_db: ServiceDatabase) -> None:
+    async with running(billing_db, plan_catalogue="tiers") as world:
+        team = Team()
+        _, payment = await world.initiate(team, plan="tier1", currency="EUR")
+        await world.press(payment)
+        await world.until(team, payment, lambda seen: seen["status"] == "completed")
+        status, body = await world.initiate(team, plan="tier2", currency="XOF")
+        assert (status, body["code"], body["currency"]) == (409, "other_currency", "EUR")
+        status, body = await world.initiate(team, plan="tier2", currency="EUR")
+        assert (status, body["currency"]) == (201, "EUR")
+
+
 async def test_nobody_pays_for_what_they_have(world: World) -> None:
     team = Team()
     payment = await world.started(team)
