@@ -56,7 +56,7 @@ class BillingServices:
     metrics: MetricsService
 
 
-async def _services(request: Request) -> BillingServices:
+async def services_of(request: Request) -> BillingServices:
     return cast("BillingServices", request.app.state.services)
 
 
@@ -70,6 +70,6 @@ async def _managed(principal: CurrentTenant) -> UUID:
     return cast("UUID", principal.tenant_id)
 
 
-Services = Annotated[BillingServices, Depends(_services)]
+Services = Annotated[BillingServices, Depends(services_of)]
 Tenant = Annotated[UUID, Depends(_tenant)]
 ManagedTenant = Annotated[UUID, Depends(_managed)]  # of somebody who may pay for it

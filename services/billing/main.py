@@ -30,6 +30,7 @@ from services.billing.plans import user_routes
 from services.billing.plans.provider import Usage
 from services.billing.plans.service import PlanService
 from services.billing.settings import Settings
+from services.billing.shortcuts import SHORTCUTS
 from services.billing.subscriptions import limit_routes, trial_routes
 from services.billing.subscriptions import routes as subscriptions
 from services.billing.subscriptions.above import AboveService
@@ -83,6 +84,7 @@ def create(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         checks={"database": core.database.ping},
         middleware=[Middleware(Idempotency, database=core.database)],
+        shortcuts=SHORTCUTS,
         outermost=[Middleware(CardGuard, passing=payments.CALLBACKS.__contains__)],
     )
     wake = Wake(core.database, CALLBACKS).set
