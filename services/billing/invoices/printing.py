@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ class Printer:
 
     def __init__(self, fonts: Path) -> None:
         self._folder = fonts
+        self._own = threading.local()
 
     def print(self, invoice: Invoice) -> Printed:
         """Where signs have no font it is in English, and a box stands for each of them."""
@@ -65,10 +67,16 @@ class Printer:
         if file is not None:
             inputs["file"] = file.decode()
         how = how or {"format": "pdf", "pdf_standards": "a-3b"}
-        # A compiler of its own: threads share nothing but the fonts.
-        compiler = typst.Compiler(font_paths=self._fonts)
         stamp = int(invoice.issued_at.timestamp())
-        return compiler.compile(self._template, sys_inputs=inputs, timestamp=stamp, **how)
+        return self._compiler.compile(self._template, sys_inputs=inputs, timestamp=stamp, **how)
+
+    @property
+    def _compiler(self) -> typst.Compiler:
+        """The thread's own, kept: threads share nothing but the fonts."""
+        if not hasattr(self._own, "compiler"):
+            self._own.compiler = typst.Compiler(font_paths=self._fonts)
+        found: typst.Compiler = self._own.compiler
+        return found
 
     @cached_property
     def _fonts(self) -> typst.Fonts:
