@@ -24,6 +24,7 @@ from shared.money import Money
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase
 
 COUNT = 1000
+ROUNDS = 3
 AT_ONCE = 4  # of each: while one waits for the database, another is set
 SELLER = Seller(name="Stowage Storage GmbH", city="Berlin", country="DE", vat_id="DE136695976")
 
@@ -31,10 +32,13 @@ SELLER = Seller(name="Stowage Storage GmbH", city="Berlin", country="DE", vat_id
 async def run(pg: PostgresServer) -> list[Row]:
     printer, dsn = Printer(Path("none")), pg.create("billing")
     await _ours(dsn, printer, AT_ONCE)  # nobody pays for what is loaded once a process
-    begun = time.perf_counter()
-    issued = await _ours(dsn, printer, COUNT)
-    ours = COUNT / (time.perf_counter() - begun)
-    alone = COUNT / await asyncio.to_thread(_alone, printer, issued)
+    rates: dict[str, list[float]] = {"ours": [], "alone": []}
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        issued = await _ours(dsn, printer, COUNT)
+        rates["ours"].append(COUNT / (time.perf_counter() - begun))
+        rates["alone"].append(COUNT / await asyncio.to_thread(_alone, printer, issued))
+    ours, alone = max(rates["ours"]), max(rates["alone"])
     ratio = ours / alone
     return [
         Row(
@@ -46,7 +50,8 @@ async def run(pg: PostgresServer) -> list[Row]:
             f"{ratio:.2f} × Typst alone",
             "≥ 0.5 × Typst alone",
             ratio >= 0.5,
-            "ours has a number, EN 16931 XML inside and is kept; Typst alone sets the same pages with nothing attached",
+            f"the best of {ROUNDS} rounds each, in turn; ours has a number, EN 16931 XML inside and is kept; Typst "
+            "alone sets the same pages with nothing attached",
         )
     ]
 
