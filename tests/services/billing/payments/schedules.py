@@ -249,7 +249,10 @@ class Stage:
 
     async def _ask(self, affair: Affair) -> None:
         async with self.core.database.transaction() as connection:
-            await connection.execute("UPDATE payment SET next_check_at = now() WHERE tenant_id = $1", affair.tenant)
+            # Before those that thousands of schedules have left open for ever: they are asked about, too.
+            await connection.execute(
+                "UPDATE payment SET next_check_at = now() - interval '1 day' WHERE tenant_id = $1", affair.tenant
+            )
         await self.janitor.run()
 
     async def _end(self, affair: Affair) -> None:
@@ -271,7 +274,8 @@ class Stage:
             "WHERE payment_id = $1 AND verdict = 'received'",
             affair.payment,
         )
-        raise AssertionError(f"they wait for ever: {[tuple(row) for row in waiting]}, {affair.kills} kills")
+        stands = f"{await self._status(affair)} instead of {affair.status}"
+        raise AssertionError(f"{stands}, waiting: {[tuple(row) for row in waiting]}, {affair.kills} kills")
 
     async def _is_known(self, affair: Affair) -> bool:
         known = "SELECT external_id IS NOT NULL FROM payment WHERE id = $1"
