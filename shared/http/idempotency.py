@@ -89,11 +89,15 @@ class Idempotency:
         if not claimed:
             await _replay(known, digest, scope, send)
             return
-        answer = _Answer(send)
+        answer = _Answer()
         try:
-            await self._app(scope, _again(body), answer.send)
+            await self._app(scope, _again(body), answer.keep)
         finally:
-            await self._settle(owner, key, answer)
+            # Kept before it is sent: who has the answer and asks again finds it.
+            try:
+                await self._settle(owner, key, answer)
+            finally:
+                await answer.send(send)
 
     async def _settle(self, owner: str, key: str, answer: "_Answer") -> None:
         async with self._database.acquire() as connection:
@@ -104,23 +108,28 @@ class Idempotency:
 
 
 class _Answer:
-    """Passes an answer on and remembers it."""
+    """Holds an answer back."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
         self.status = 500
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.complete = False
 
-    async def send(self, message: Message) -> None:
+    async def keep(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = dict(MutableHeaders(scope=message).items())
         else:
             self.body += message.get("body", b"")
             self.complete = not message.get("more_body", False)
-        await self._send(message)
+        self._messages.append(message)
+
+    async def send(self, send: Send) -> None:
+        """Nothing of half an answer: whoever handles the error may still send a whole one."""
+        for message in self._messages if self.complete else ():
+            await send(message)
 
 
 def _concerned(scope: Scope) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import aiohttp
+import asyncpg
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware import Middleware
@@ -145,6 +146,25 @@ async def test_the_same_again_gets_the_first_answer_and_happens_once(shop: Shop)
     assert "idempotent-replayed" not in first.headers
     assert second.headers["idempotent-replayed"] == "true"
     assert len(shop.works.done) == 1
+
+
+async def test_an_answer_is_kept_before_it_is_sent(shop: Shop) -> None:
+    """Else who has it and asks again at once is told that the first request is still running."""
+    shop.works.gate.clear()
+    first = asyncio.create_task(shop.post({}, "k1"))
+    await shop.works.begun.acquire()
+    holder = await asyncpg.connect(shop.database.superuser)
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM idempotency_key FOR UPDATE")
+            shop.works.gate.set()
+            done, _ = await asyncio.wait([first], timeout=0.5)
+            assert shop.works.done
+            assert not done
+    finally:
+        await holder.close()
+    assert (await first).status == 201
+    assert (await shop.post({}, "k1")).headers["idempotent-replayed"] == "true"
 
 
 async def test_without_a_key_each_counts(shop: Shop) -> None:
