@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.upload.blobs.behind import Behind
 from services.upload.blobs.digest import Buffer, Digest
-from services.upload.blobs.disk import explained, write_all
+from services.upload.blobs.disk import begin_writing, explained, write_all
 from services.upload.blobs.store import Occupied, StoreFull, StoreUnavailable
 from services.upload.blobs.together import sync_folder
 from shared.http import Arrived
@@ -171,7 +171,7 @@ class LocalWriter:
         if self._file is None:
             self._file = self._open()
         if self._size - self._sent >= AHEAD:
-            os.posix_fadvise(self._file, self._sent, self._size - self._sent, os.POSIX_FADV_DONTNEED)
+            begin_writing(self._file, self._sent, self._size - self._sent)
             self._sent = self._size
         return self._file
 
