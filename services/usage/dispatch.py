@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
 from shared.kafka import Record
@@ -43,6 +44,14 @@ class Dispatch:
         for handler, mine in self._parted(records):
             handler.on_replayed(mine)
 
-    def _parted(self, records: Sequence[Record]) -> list[tuple[Handler, list[Record]]]:
-        parts = [(handler, [r for r in records if r.topic in topics]) for topics, handler in self.handlers]
-        return [(handler, mine) for handler, mine in parts if mine]
+    def _parted(self, records: Sequence[Record]) -> list[tuple[Handler, Sequence[Record]]]:
+        """The very same list for a handler that is concerned by all."""
+        there = set(map(_topic, records))
+        return [
+            (handler, records if there <= topics else [r for r in records if r.topic in topics])
+            for topics, handler in self.handlers
+            if there & topics
+        ]
+
+
+_topic = attrgetter("topic")

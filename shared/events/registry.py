@@ -1,5 +1,9 @@
 """Every event by its type."""
 
+from collections.abc import Callable
+
+from pydantic import TypeAdapter
+
 from shared.events.alerts import ThresholdCleared, ThresholdCrossed, UsageRecalculated
 from shared.events.base import Event
 from shared.events.billing import (
@@ -70,6 +74,10 @@ _ALL: tuple[type[Event], ...] = (
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}
+# The validators themselves: two calls less for every record there is.
+_PARSERS: dict[str, Callable[[str | bytes], Event]] = {
+    name: TypeAdapter(event).validator.validate_json for name, event in EVENTS.items()
+}
 TOPICS: tuple[str, ...] = tuple(sorted({event.topic for event in _ALL}))
 
 # The newest record per key is the whole truth of these topics, so Kafka may forget the older ones.
@@ -82,7 +90,7 @@ class UnknownEventType(LookupError):
 
 def decode(event_type: str, body: str | bytes) -> Event:
     """Raises UnknownEventType, or pydantic.ValidationError when the body breaks the contract."""
-    model = EVENTS.get(event_type)
-    if model is None:
+    parse = _PARSERS.get(event_type)
+    if parse is None:
         raise UnknownEventType(event_type)
-    return model.parse(body)
+    return parse(body)

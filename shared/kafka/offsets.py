@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -57,15 +59,17 @@ class Span:
 
 
 def spans(records: Iterable[ConsumerRecord]) -> dict[TopicPartition, Span]:
-    """One look at each record of a batch."""
-    first: dict[tuple[str, int], int] = {}
-    last: dict[tuple[str, int], int] = {}
-    for record in records:
-        key = (record.topic, record.partition)
-        if key not in first:
-            first[key] = record.offset
-        last[key] = record.offset
-    return {TopicPartition(*key): Span(first[key], last[key]) for key in first}
+    """One look at each record of a batch, in which those of a partition come in few stretches."""
+    found: dict[TopicPartition, Span] = {}
+    for key, stretch in groupby(records, _partition):
+        together = list(stretch)
+        partition, last = TopicPartition(*key), together[-1].offset
+        first = found[partition].first if partition in found else together[0].offset
+        found[partition] = Span(first, last)
+    return found
+
+
+_partition = attrgetter("topic", "partition")
 
 
 def moves(found: Mapping[TopicPartition, Span], expected: Mapping[TopicPartition, int]) -> Moves:

@@ -38,7 +38,7 @@ class Selection:
     def outcomes(self) -> Iterator[tuple[str, str, int]]:
         for (topic, outcome), number in self.counts.items():
             yield topic, outcome, number
-        for topic, number in Counter(record.topic for record in self.records).items():
+        for topic, number in Counter(map(_topic, self.records)).items():
             yield topic, "applied", number
 
     async def store(self, connection: Any) -> None:
@@ -77,10 +77,10 @@ async def select(connection: Any, records: Sequence[Record], topics: Mapping[str
 
 def by_stream(records: Iterable[Record]) -> dict[Key, list[Record]]:
     """Each tenant's records of each topic, as they came. What follows asks for a tenant once, not for each record."""
-    streams: defaultdict[Key, list[Record]] = defaultdict(list)
+    streams: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
     for record in records:
-        streams[record.topic, record.tenant_id].append(record)
-    return streams
+        streams[record.topic, record.tenant_id.int].append(record)  # a UUID is hashed by Python
+    return {(topic, found[0].tenant_id): found for (topic, _), found in streams.items()}
 
 
 def judge(streams: Mapping[Key, Sequence[Record]], last: Mapping[Key, int], topics: Mapping[str, Topic]) -> Selection:
@@ -108,7 +108,7 @@ def _judge_one(chosen: Selection, key: Key, records: Sequence[Record], position:
         chosen.last[key] = position
 
 
-_seq = attrgetter("seq")
+_seq, _topic = attrgetter("seq"), attrgetter("topic")
 
 
 def read_body(record: Record) -> None:

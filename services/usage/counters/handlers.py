@@ -1,6 +1,7 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,9 @@ class UsageHandler:
 
     def _committed(self, records: Sequence[Record]) -> list[Change]:
         """What came of these very records, as they were tried last: a batch that failed is tried again one by one."""
+        if self._tries and self._tries[-1][0] is records:
+            (_, changes), self._tries = self._tries[-1], []
+            return changes
         left, found = {id(record) for record in records}, list[Change]()
         for tried, changes in reversed(self._tries):
             if left.issuperset(mine := {id(record) for record in tried}):
@@ -69,8 +73,11 @@ class UsageHandler:
             _tell("storage", change.passed)
             for other in change.others:
                 _tell(other.metric, other.passed)
-        for kind, number in Tally(record.type for record in records).items():
+        for kind, number in Tally(map(_type, records)).items():
             EVENTS.labels(kind).inc(number)
+
+
+_type = attrgetter("type")
 
 
 def _tell(metric: Metric, passed: Sequence[Passed]) -> None:

@@ -1,5 +1,5 @@
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -45,10 +45,7 @@ class CounterService:
 
     async def apply(self, connection: Any, records: Sequence[Record]) -> list[Change]:
         """Applies a batch, each tenant's records in their order; repeats change nothing."""
-        entries: defaultdict[UUID, list[Record]] = defaultdict(list)
-        for record in records:
-            if record.topic not in _PARTLY or type(record.event) in TELLING:
-                entries[record.tenant_id].append(record)
+        entries = _by_tenant(r for r in records if r.topic not in _PARTLY or type(r.event) in TELLING)
         counters, now = CounterRepository(connection), self._clock.now()
         held, zones = await counters.lock(entries, now, self._slack), await timezone_of(connection, entries)
         changes = [fold(held[tenant], mine, zones[tenant]) for tenant, mine in entries.items()]
@@ -135,6 +132,13 @@ class CounterService:
         await UserRepository(connection).add({c.after.tenant_id: c.users for c in kept}, self._clock.now())
         finished = [(change.after.tenant_id, change.finished) for change in kept]
         await HistoryRepository(connection).add_readings(finished, self._retention, self._clock.now())
+
+
+def _by_tenant(records: Iterable[Record]) -> dict[UUID, list[Record]]:
+    entries: defaultdict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        entries[record.tenant_id.int].append(record)  # a UUID is hashed by Python
+    return {found[0].tenant_id: found for found in entries.values()}
 
 
 def _crossings(change: Change) -> list[Crossings]:
