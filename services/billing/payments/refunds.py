@@ -122,7 +122,13 @@ class RefundService:
 
     async def _carry_out(self, payment: Payment, refund: Refund) -> Refund:
         returning = Returning(
-            refund.id, payment.id, str(payment.external_id), payment.transaction_id, refund.money, refund.reason
+            refund.id,
+            payment.id,
+            str(payment.external_id),
+            payment.transaction_id,
+            refund.money,
+            refund.reason,
+            again=refund.tries > 0,
         )
         try:
             external = await self._providers.get(payment.provider).refund(returning)
