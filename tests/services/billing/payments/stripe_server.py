@@ -60,7 +60,8 @@ class StripeServer:
                 made = self.sessions[name]
                 made["status"] = "expired"
             case "GET", ["refunds"]:
-                found = [r for r in self.refunds.values() if r["payment_intent"] == request.query["payment_intent"]]
+                intent = request.query["payment_intent"]
+                found = [r for r in reversed(self.refunds.values()) if r["payment_intent"] == intent]  # newest first
                 names, after = [refund["id"] for refund in found], request.query.get("starting_after")
                 rest = found[names.index(after) + 1 :] if after else found
                 page = {"data": rest[: self.page], "has_more": len(rest) > self.page}
