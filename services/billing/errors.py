@@ -187,6 +187,12 @@ class NothingToPay(DomainError):
         super().__init__("nothing_to_pay", 409, detail)
 
 
+class RefundUnderWay(DomainError):
+    def __init__(self) -> None:
+        detail = "Money paid for this period is just being given back: try again when that is done."
+        super().__init__("refund_under_way", 409, detail)
+
+
 class SubscriptionChangedMeanwhile(DomainError):
     def __init__(self, version: int) -> None:
         super().__init__("subscription_changed", 409, "Somebody else changed it meanwhile.", version=version)

@@ -64,7 +64,7 @@ class Lower(BaseModel):
 
 
 class SubscriptionChanged(Event):
-    """`unpaid`: nobody chose it, an invoice was not paid in time."""
+    """`unpaid`: nobody chose it, an invoice was not paid in time. `trial`: the plan is tried, until `trial_ends_at`."""
 
     type: ClassVar[str] = "subscription.changed"
     topic: ClassVar[str] = "billing.v1"
@@ -73,9 +73,11 @@ class SubscriptionChanged(Event):
     previous_plan: str | None
     plan_version: int
     at: datetime
-    # Bodies from before they were told of have neither.
+    # Bodies from before they were told of have none of them.
     lower: Lower = Lower()
     unpaid: bool = False
+    trial: bool = False
+    trial_ends_at: datetime | None = None
 
 
 class CreditsChanged(Event):

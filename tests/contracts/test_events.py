@@ -15,7 +15,7 @@ LATER["file.stored"] |= {"image_month"}
 LATER["file.replaced"] |= {"image_month"}
 LATER |= {name: {"amount", "hard", "channels"} for name in EVENTS if name.startswith("threshold.")}
 LATER |= {name: {"members", "projects"} for name, event in EVENTS.items() if event.topic == "tenants.v1"}
-LATER["subscription.changed"] = {"lower", "unpaid"}
+LATER["subscription.changed"] = {"lower", "unpaid", "trial", "trial_ends_at"}
 LATER |= {name: {"purpose", "subject"} for name in EVENTS if name.startswith("payment.")}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "asyncapi.json"
 

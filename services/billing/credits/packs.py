@@ -69,9 +69,9 @@ class PackFulfilment:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def fulfil(self, connection: Any, payment: Payment) -> bool:
+    async def fulfil(self, connection: Any, payment: Payment) -> int:
         await self.grant(connection, payment)
-        return True
+        return payment.amount
 
     async def grant(self, connection: Any, payment: Payment) -> int:
         """How many credits it was."""
@@ -106,12 +106,12 @@ class LateMoney:
         self._packs = packs
         self._clock = clock
 
-    async def as_credit(self, connection: Any, payment: Payment) -> int | None:
+    async def as_credit(self, connection: Any, payment: Payment, money: Money) -> int | None:
         """None where no pack is sold in that currency."""
         if payment.purpose == "credits":
             return await self._packs.grant(connection, payment)
-        why = f"{payment.money.text} {payment.currency} that came too late"
-        return await self.give(connection, payment.tenant_id, payment.money, f"late payment:{payment.id}", why)
+        why = f"{money.text} {money.currency} that came too late"
+        return await self.give(connection, payment.tenant_id, money, f"late payment:{payment.id}", why)
 
     async def give(self, connection: Any, tenant: UUID, money: Money, key: str, why: str) -> int | None:
         """Once for a key, inside the caller's transaction, which must not hold the head of `billing.v1` yet."""

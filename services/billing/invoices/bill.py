@@ -30,7 +30,7 @@ UNBILLED = Counter("stowage_billing_unbilled_total", "Payments without an invoic
 @dataclass(frozen=True, slots=True)
 class Paid:
     """A payment that was completed `at` that moment. `money` is what was paid, tax included; `left` minor units of the
-    period before were taken off it.
+    period before were taken off it. `part`: of a payment that has another invoice, which is the one it paid.
     """
 
     payment_id: UUID
@@ -41,6 +41,7 @@ class Paid:
     period_from: date | None = None
     period_to: date | None = None
     left: int = 0
+    part: bool = False
 
 
 async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) -> Invoice | None:
@@ -57,7 +58,8 @@ async def bill_payment(connection: Any, invoices: InvoiceService, paid: Paid) ->
             items,
             paid.money.currency,
             paid.at,
-            payment_id=paid.payment_id,
+            payment_id=None if paid.part else paid.payment_id,
+            paid=True,
             inclusive=True,
         )
     except (SellerUnknown, NothingToInvoice) as error:
@@ -82,9 +84,10 @@ class PaymentBills:
         paid = Paid(payment.id, payment.tenant_id, payment.money, title, at, *days, left=left.amount)
         await bill_payment(connection, self._invoices, paid)
 
-    async def bill_credits(self, connection: Any, payment: Payment, number: int, at: datetime) -> None:
+    async def bill_credits(self, connection: Any, payment: Payment, money: Money, number: int, at: datetime) -> None:
         """The money stays ours and bought credits after all: so there is an invoice of a sale of credits."""
-        paid = Paid(payment.id, payment.tenant_id, payment.money, f"{number} credits", at)
+        title = await credits_title(connection, payment.tenant_id, number)
+        paid = Paid(payment.id, payment.tenant_id, money, title, at, part=money != payment.money)
         await bill_payment(connection, self._invoices, paid)
 
     async def bill_change(
@@ -103,6 +106,12 @@ class PaymentBills:
         charged = invoice.gross - invoice.credited if invoice else 0
         if invoice is not None and charged > kept:
             await self._invoices.credit(connection, invoice.id, charged - kept, reason)
+
+
+async def credits_title(connection: Any, tenant: UUID, number: int) -> str:
+    """In the buyer's language, as `unused_time`."""
+    buyer, _ = await details.get(connection, tenant)
+    return labels_of(buyer.language).credits_of(number)
 
 
 async def unused_time(connection: Any, tenant: UUID, left: int) -> Item:

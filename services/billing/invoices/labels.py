@@ -2,15 +2,16 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 FILE = Path(__file__).with_name("labels.yaml")
 
 
 class Labels(BaseModel):
-    """Of one language. `decimal` and `group` are the signs within figures."""
+    """Of one language. `bought` is a line of so many credits. `decimal` and `group` are the signs within figures."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +34,7 @@ class Labels(BaseModel):
     reverse: str
     outside: str
     unused: str
+    bought: Annotated[str, Field(pattern=r"\{number\}")]
     decimal: str
     group: str
 
@@ -42,6 +44,10 @@ class Labels(BaseModel):
         whole, _, rest = digits.partition(".")
         grouped = f"{int(whole):,}".replace(",", self.group)
         return f"{sign}{grouped}{self.decimal}{rest}" if rest else f"{sign}{grouped}"
+
+    def credits_of(self, number: int) -> str:
+        """A line of so many credits."""
+        return self.bought.format(number=self.figure(str(number)))
 
 
 @cache

@@ -47,12 +47,13 @@ class InvoiceService:
         at: datetime,
         *,
         payment_id: UUID | None = None,
+        paid: bool = False,
         due_at: datetime | None = None,
         inclusive: bool = False,
     ) -> Invoice:
-        """With a payment it is paid, and a second call for the payment returns the first one's invoice; so is one over
-        nothing. `inclusive`: the prices hold the tax. The number's series is locked until the commit, so call it late.
-        Raises SellerUnknown, NothingToInvoice.
+        """With a payment it is paid, and a second call for the payment returns the first one's invoice; so is one that
+        is said to be `paid`, and one over nothing. `inclusive`: the prices hold the tax. The number's series is locked
+        until the commit, so call it late. Raises SellerUnknown, NothingToInvoice.
         """
         await outbox.hold(connection, InvoiceIssued.topic, tenant)
         if payment_id is not None:
@@ -60,10 +61,8 @@ class InvoiceService:
             if (found := await repository.find_for(connection, payment_id)) is not None:
                 return found
         draft = await self._draft(connection, tenant, lines, currency, at, inclusive=inclusive)
-        if payment_id is not None:
+        if payment_id is not None or paid or draft.gross == 0:
             draft = dataclasses.replace(draft, status="paid", payment_id=payment_id, paid_at=at)
-        elif draft.gross == 0:
-            draft = dataclasses.replace(draft, status="paid", paid_at=at)
         else:
             draft = dataclasses.replace(draft, due_at=due_at or at + self._due)
         return await self._write(connection, draft)

@@ -13,6 +13,7 @@ from services.billing.dependencies import Services
 from services.billing.details.parties import printable
 from services.billing.payments.refund_rows import Refund
 from shared.http import AdminOnly, Page, Paging, encode_cursor, read_position
+from shared.money import Money
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
 
@@ -73,6 +74,29 @@ class RefundsOut(BaseModel):
     items: list[RefundOut]
 
 
+class OwedOut(BaseModel):
+    """Money that found neither use nor credits. `due` of its `amount`, both decimal text of `currency`, is still to be
+    given back, by a refund, and `reason` says why.
+    """
+
+    payment_id: UUID
+    tenant_id: UUID
+    team: str
+    provider: str
+    purpose: str
+    amount: str
+    due: str
+    currency: str
+    completed_at: datetime
+    reason: str | None
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        told = dict(row)
+        texts = {name: Money(told[name], told["currency"]).text for name in ("amount", "due")}
+        return cls.model_validate({**told, **texts, "payment_id": told["id"]})
+
+
 class StoredCallbackOut(BaseModel):
     """`dead`: tried in vain so often that somebody has to look, with the newest `error`. `redacted`: a card number in
     it was made unreadable before it was stored.
@@ -110,6 +134,15 @@ class WholeCallbackOut(StoredCallbackOut):
     def of(cls, row: Any) -> Self:
         body, encoding = _decoded(row["body"])
         return cls.model_validate({**dict(row), "body": body, "encoding": encoding})
+
+
+@router.get("/payments/owed")
+async def list_owed(_who: AdminOnly, services: Services, paging: Paging) -> Page[OwedOut]:
+    """What is still to be given back, of all tenants, oldest first: refund it, and it is gone from here."""
+    found = await services.refunds.list_owed(paging.limit + 1, read_position(paging.cursor))
+    more, found = len(found) > paging.limit, found[: paging.limit]
+    cursor = encode_cursor(found[-1]["completed_at"].isoformat(), found[-1]["id"]) if more else None
+    return Page(items=[OwedOut.of(row) for row in found], next_cursor=cursor)
 
 
 @router.post("/payments/{payment_id}/refunds", status_code=201)

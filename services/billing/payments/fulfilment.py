@@ -23,9 +23,10 @@ class Purchase:
 
 
 class Fulfilment(Protocol):
-    async def fulfil(self, connection: Any, payment: Payment) -> bool:
-        """Inside the settlement's transaction, once for a payment. False: what it was for is no more, nothing was done,
-        and the money becomes credit. What it raises undoes the settlement, which is then tried again.
+    async def fulfil(self, connection: Any, payment: Payment) -> int:
+        """Inside the settlement's transaction, once for a payment. How many minor units of it were wanted: the rest
+        becomes credit. 0: what it was for is no more, and nothing was done. What it raises undoes the settlement, which
+        is then tried again.
         """
         ...
 
@@ -39,8 +40,8 @@ class Bills(Protocol):
         """Inside the settlement's transaction: the invoice of what was just paid."""
         ...
 
-    async def bill_credits(self, connection: Any, payment: Payment, number: int, at: datetime) -> None:
-        """Inside the settlement's transaction: the invoice of the credits that the money became."""
+    async def bill_credits(self, connection: Any, payment: Payment, money: Money, number: int, at: datetime) -> None:
+        """Inside the settlement's transaction: the invoice of the credits that so much of the payment became."""
         ...
 
     async def give_back(self, connection: Any, payment: Payment, kept: int, reason: str) -> None:
@@ -65,8 +66,8 @@ class Packs(Protocol):
 class Credit(Protocol):
     """Where money goes that came for nothing any more."""
 
-    async def as_credit(self, connection: Any, payment: Payment) -> int | None:
-        """Inside the settlement's transaction, once for a payment: the credits given for the whole of it. None: nothing
+    async def as_credit(self, connection: Any, payment: Payment, money: Money) -> int | None:
+        """Inside the settlement's transaction, once for a payment: the credits given for so much of it. None: nothing
         was given, and somebody has to see to it.
         """
         ...

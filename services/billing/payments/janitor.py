@@ -19,6 +19,7 @@ from shared.db import Database
 log = logging.getLogger(__name__)
 
 FOUND = Counter("stowage_billing_janitor_found_total", "Payments settled without a callback", ["status"])
+OWED = Gauge("stowage_billing_payments_owed", "Payments of which something is still to be given back by staff")
 OLDEST = Gauge("stowage_billing_payments_open_seconds", "Age of the oldest open payment, 0 without one")
 
 
@@ -51,6 +52,7 @@ class Janitor:
         async with self._database.transaction() as connection:
             due = await repository.list_due(connection, now)
             oldest = await repository.find_oldest_open(connection)
+            OWED.set(await repository.count_owed(connection))
         OLDEST.set(0 if oldest is None else (now - oldest).total_seconds())
         by_provider: dict[str, list[Payment]] = {}
         for payment in due:

@@ -45,7 +45,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Returning:
-    """Money to give back, of one payment. The id stays the same however often it is asked."""
+    """Money to give back, of one payment. The id stays the same however often it is asked; `again`: it may have been
+    asked before.
+    """
 
     refund_id: UUID
     payment_id: UUID
@@ -53,6 +55,7 @@ class Returning:
     transaction_id: str | None
     money: Money
     reason: str
+    again: bool = False
 
 
 class Provider(Protocol):

@@ -72,6 +72,11 @@ class RefundService:
         async with self._database.transaction(await self._owner(payment_id)) as connection:
             return await refund_rows.list_of(connection, payment_id)
 
+    async def list_owed(self, limit: int, after: tuple[datetime, UUID] | None) -> list[Any]:
+        """Payments of all teams of which something is still to be given back, oldest first."""
+        async with self._database.transaction() as connection:
+            return await repository.list_owed(connection, limit, after)
+
     async def run(self) -> None:
         """A job's work: asks again about refunds whose answers were lost. For a role that sees all tenants."""
         async with self._database.transaction() as connection:
@@ -122,7 +127,13 @@ class RefundService:
 
     async def _carry_out(self, payment: Payment, refund: Refund) -> Refund:
         returning = Returning(
-            refund.id, payment.id, str(payment.external_id), payment.transaction_id, refund.money, refund.reason
+            refund.id,
+            payment.id,
+            str(payment.external_id),
+            payment.transaction_id,
+            refund.money,
+            refund.reason,
+            again=refund.tries > 0,
         )
         try:
             external = await self._providers.get(payment.provider).refund(returning)

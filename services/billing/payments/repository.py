@@ -58,7 +58,9 @@ EXTERNAL_ID = "payment_external"  # the constraint: a provider's id is one payme
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """`amount` and `refunded` in minor units of `currency`. A plan is named where the purpose is one."""
+    """`amount`, `refunded` and `owed` in minor units of `currency`. A plan is named where the purpose is one. `owed`
+    found neither use nor credits: staff give it back.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -83,6 +85,7 @@ class Payment:
     next_check_at: datetime
     checks: int
     refunded: int = 0
+    owed: int = 0
 
     @classmethod
     def read(cls, row: Any) -> Self:
@@ -178,6 +181,22 @@ async def move(
     """The new status and the record of how it came about."""
     await connection.execute(_MOVE, payment.id, status, external_id, transaction_id, at)
     await note(connection, payment, payment.status, status, source, at)
+
+
+async def owe(connection: Any, payment: Payment, amount: int) -> None:
+    """So much of it is to be given back."""
+    await connection.execute("UPDATE payment SET owed = $2 WHERE id = $1", payment.id, amount)
+
+
+async def count_owed(connection: Any) -> int:
+    """Payments of which something is still to be given back."""
+    return int(await connection.fetchval("SELECT count(*) FROM payment WHERE owed > refunded"))
+
+
+async def list_owed(connection: Any, limit: int, after: tuple[datetime, UUID] | None) -> list[Any]:
+    """Of all teams, oldest first, whoever asks: for administrators of the platform."""
+    at, payment_id = after or (None, None)
+    return list(await connection.fetch("SELECT * FROM payments_owed($1, $2, $3)", at, payment_id, limit))
 
 
 async def note(connection: Any, payment: Payment, before: str, after: str, source: str, at: datetime) -> None:

@@ -19,6 +19,7 @@ from services.billing.errors import (
     PriceNotFound,
     ProviderUnavailable,
     PurposeNotSold,
+    TeamNotFound,
 )
 from services.billing.payments import repository
 from services.billing.payments.fulfilment import Fulfilment, Purchase
@@ -75,10 +76,10 @@ class PaymentService:
         currency: str | None = None,
         interval: Interval | None = None,
     ) -> Payment:
-        """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, NothingToPay, PaymentOpen, ProviderUnavailable. The price
-        is the catalogue's, less what is left of the period under way; unless told otherwise in the installation's
-        currency and by the month. It is made when nothing of the team's is being settled: of what has just been bought,
-        all that is left is taken off.
+        """Raises PlanNotFound, PriceNotFound, AlreadyOnPlan, NothingToPay, RefundUnderWay, PaymentOpen, TeamNotFound,
+        ProviderUnavailable. The price is the catalogue's, less what is left of the period under way; unless told
+        otherwise in the installation's currency and by the month. It is made when nothing of the team's is being
+        settled: of what has just been bought, all that is left is taken off.
         """
         plan = self._catalogue.find(plan_code)
         if plan is None or not plan.prices or not plan.public:
@@ -90,6 +91,8 @@ class PaymentService:
         async with self._database.transaction(tenant) as connection:
             await repository.lock_slot(connection, tenant, "plan")
             held = await subscriptions.lock(connection, tenant)
+            if held.deleted_at is not None:
+                raise TeamNotFound
             if (held.plan, held.plan_version) == plan.key and held.status != "trialing":
                 raise AlreadyOnPlan(plan.code)
             purchase = plan_purchase(plan, price, held, self._clock.now())
@@ -105,11 +108,14 @@ class PaymentService:
         method: PaymentMethod,
         return_url: str,
     ) -> Payment:
-        """Whatever has a price of its own. Raises PurposeNotSold, PaymentOpen, ProviderUnavailable."""
+        """Whatever has a price of its own. Raises PurposeNotSold, PaymentOpen, TeamNotFound, ProviderUnavailable."""
         if purchase.purpose not in self._fulfilments:
             raise PurposeNotSold(purchase.purpose)
         payment = self._draft(tenant, team, purchase, method, return_url)
         async with self._database.transaction(tenant) as connection:
+            await repository.lock_slot(connection, tenant, purchase.purpose)
+            if await subscriptions.hold_deleted(connection, tenant):
+                raise TeamNotFound
             standing = await self._insert(connection, payment)
         return await self._opened(payment, standing)
 

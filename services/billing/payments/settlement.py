@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,13 @@ from services.billing.payments.fulfilment import Bills, Credit, Fulfilment
 from services.billing.payments.refund_rows import Refund
 from services.billing.payments.repository import Payment
 from services.billing.payments.rules import Claim, Status, Verdict, effect_of, judge, may_become
+from services.billing.subscriptions import repository as subscriptions
 from shared import outbox
 from shared.clock import Clock
 from shared.db.database import savepoint
 from shared.events import PaymentCancelled, PaymentCompleted, PaymentEvent, PaymentFailed, PaymentPurpose
 from shared.ids import new_id
+from shared.money import Money
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +28,10 @@ SETTLED = Counter("stowage_billing_payments_total", "Payments by what became of 
 
 TOO_LATE = "paid after it was given up"
 NO_MORE = "what it was for was no more"
+MORE = "more than was left to pay"
+TEAM_GONE = "its team is deleted"
 
 _EVENTS: dict[Status, type[PaymentEvent]] = {
-    "completed": PaymentCompleted,
     "failed": PaymentFailed,
     "cancelled": PaymentCancelled,
 }
@@ -85,47 +89,70 @@ class Settlement:
             connection, payment, status, source, now, external_id=external, transaction_id=transaction
         )
         SETTLED.labels(status, payment.method).inc()
-        if status == "completed" and await self._is_too_late(connection, payment):
-            await self._give_credit(connection, payment, TOO_LATE)
-            return
-        if status == "completed" and not await self._fulfilments[payment.purpose].fulfil(connection, payment):
-            await self._give_credit(connection, payment, NO_MORE)
+        if status == "completed":
+            await self._complete(connection, payment, now)
             return
         event = _EVENTS.get(status)
-        if event is None:
+        if event is not None:
+            await outbox.append(connection, [_told(event, payment, now)], at=now)
+
+    async def _complete(self, connection: Any, payment: Payment, now: datetime) -> None:
+        """What was paid for is given; money that is not wanted for it becomes credit, or waits to be given back."""
+        used, gone, why = await self._use(connection, payment)
+        rest = Money(payment.amount - used, payment.currency)
+        # Before the events: everybody locks the credits first, the head of the events second.
+        given = await self._credit.as_credit(connection, payment, rest) if rest.amount and not gone else None
+        if used:
+            await outbox.append(connection, [_told(PaymentCompleted, payment, now)], at=now)
+        if rest.amount:
+            await self._note_rest(connection, payment, rest, given, why, now)
+        if self._bills is None:
             return
-        told = event(
-            tenant_id=payment.tenant_id,
-            payment_id=payment.id,
-            amount=payment.amount,
-            currency=payment.currency,
-            method=payment.method,
-            plan=payment.plan,
-            at=now,
-            purpose=payment.purpose,
-            subject=payment.subject,
-        )
-        await outbox.append(connection, [told], at=now)
-        if status == "completed" and self._bills is not None:
-            # Last: the numbers of invoices are given one transaction after the other.
+        # Last: the numbers of invoices are given one transaction after the other.
+        if used:
             await self._bills.bill(connection, payment, now)
+        if given is not None:
+            await self._bills.bill_credits(connection, payment, rest, given, now)
+
+    async def _use(self, connection: Any, payment: Payment) -> tuple[int, bool, str]:
+        """Minor units that were wanted, whether the team is gone, and why the rest is not."""
+        if await subscriptions.hold_deleted(connection, payment.tenant_id):
+            return 0, True, TEAM_GONE
+        if await self._is_too_late(connection, payment):
+            return 0, False, TOO_LATE
+        used = await self._fulfilments[payment.purpose].fulfil(connection, payment)
+        return used, False, MORE if used else NO_MORE
 
     async def _is_too_late(self, connection: Any, payment: Payment) -> bool:
         replaced = payment.status == "failed" and await repository.is_replaced(connection, payment)
         return effect_of(payment.status, replaced=replaced) == "credit"
 
-    async def _give_credit(self, connection: Any, payment: Payment, reason: str) -> None:
-        """The money came, and nobody waits for what it was for: it stays the team's, and they are told."""
-        now = self._clock.now()
-        refund = Refund.of(payment, new_id(), payment.amount, client_id="credit", reason=reason, by="billing", at=now)
-        given = await self._credit.as_credit(connection, payment)
-        if given is not None:
+    async def _note_rest(
+        self, connection: Any, payment: Payment, rest: Money, given: int | None, reason: str, now: datetime
+    ) -> None:
+        """The money came, and nobody waits for what it was for: it is the team's, and they are told."""
+        refund = Refund.of(payment, new_id(), rest.amount, client_id="credit", reason=reason, by="billing", at=now)
+        if given is None:
+            await repository.owe(connection, payment, rest.amount)
+        else:
             await refund_rows.insert(connection, refund)
             await refund_rows.set_status(connection, refund.id, "completed", now, external_id="credit")
         step = "refund_due" if given is None else "refunded"
         await repository.note(connection, payment, "completed", step, reason, now)
         event = refund_rows.event_of(payment, refund, "due" if given is None else "credit", now)
         await outbox.append(connection, [event], at=now)
-        if given is not None and self._bills is not None:
-            await self._bills.bill_credits(connection, payment, given, now)
-        log.warning("payment %s: %s: %s", payment.id, reason, step)
+        log.warning("payment %s: %s %s %s: %s", payment.id, rest.text, rest.currency, step, reason)
+
+
+def _told(event: type[PaymentEvent], payment: Payment, at: datetime) -> PaymentEvent:
+    return event(
+        tenant_id=payment.tenant_id,
+        payment_id=payment.id,
+        amount=payment.amount,
+        currency=payment.currency,
+        method=payment.method,
+        plan=payment.plan,
+        at=at,
+        purpose=payment.purpose,
+        subject=payment.subject,
+    )

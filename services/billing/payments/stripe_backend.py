@@ -86,12 +86,28 @@ class StripeBackend:
             "amount": stripe_amount(returning.money),
             "metadata": {"refund_id": str(returning.refund_id), "payment_id": str(returning.payment_id)},
         }
-        refund = await self._ask(
-            self._client.v1.refunds.create_async(params, {"idempotency_key": str(returning.refund_id)})
-        )
+        refund = await self._find_refund(returning) if returning.again else None
+        if refund is None:
+            # Stripe forgets keys, after a day at the earliest: the key alone stops no later repeat.
+            refund = await self._ask(
+                self._client.v1.refunds.create_async(params, {"idempotency_key": str(returning.refund_id)})
+            )
         if refund.status in {"failed", "canceled"}:
             raise ProviderRefused(f"the refund is {refund.status}")
         return refund.id
+
+    async def _find_refund(self, returning: Returning) -> stripe.Refund | None:
+        """The one that was made for it before, if one was."""
+        params: Any = {"payment_intent": str(returning.transaction_id), "limit": 100}
+        while True:
+            page = await self._ask(self._client.v1.refunds.list_async(params))
+            for refund in page.data:
+                told: Any = refund.metadata or {}
+                if "refund_id" in told and told["refund_id"] == str(returning.refund_id):
+                    return refund
+            if not page.has_more:
+                return None
+            params = {**params, "starting_after": page.data[-1].id}
 
     async def _ask(self, call: Awaitable[T]) -> T:
         """Raises PaymentUnknown, ProviderSilent, ProviderRefused. Stripe's own words stay out of it: they quote."""

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from services.billing.catalogue.loader import Catalogue
 from services.billing.catalogue.plan import Interval, Plan, Price
-from services.billing.errors import PaymentRequired, PlanNotFound, PriceNotFound, SubscriptionChangedMeanwhile
+from services.billing.errors import PaymentRequired, PlanNotFound, PriceNotFound
 from services.billing.plans import repository as plans
 from services.billing.plans.rules import kind_of
-from services.billing.subscriptions import repository
-from services.billing.subscriptions.purchase import due
+from services.billing.subscriptions import period_rows, repository
+from services.billing.subscriptions.purchase import due, rest_of
 from services.billing.subscriptions.repository import Subscription
 from services.billing.subscriptions.rest import Rest
+from services.billing.subscriptions.rules import carried
 from services.billing.subscriptions.service import SubscriptionService
 from shared.clock import Clock
 from shared.db import Database
@@ -23,7 +24,9 @@ from shared.db import Database
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`plan` None: the plan as it is, nothing planned. `version`: what the team saw when it chose; None: whatever."""
+    """`plan` None: the plan as it is, nothing planned. `version`: what the team saw when it chose; None: what there was
+    when it asked.
+    """
 
     plan: str | None
     currency: str | None = None
@@ -50,18 +53,14 @@ class ChangeService:
         self._wake = wake
 
     async def choose(self, tenant: UUID, wanted: Wanted) -> Subscription:
-        """Of two that choose at once, knowing the same version, one wins. Raises PlanNotFound, PriceNotFound,
-        PaymentRequired, RestNotCreditable, SubscriptionChangedMeanwhile.
+        """Of two that choose at once one wins. Raises PlanNotFound, PriceNotFound, PaymentRequired, RestNotCreditable,
+        RefundUnderWay, SubscriptionChangedMeanwhile, TeamNotFound.
         """
-        await self._subscriptions.get(tenant)
-        async with self._database.transaction(tenant) as connection:
-            found = await repository.lock(connection, tenant)
-            if wanted.version not in {None, found.version}:
-                raise SubscriptionChangedMeanwhile(found.version)
+        async with self._subscriptions.choosing(tenant, wanted.version) as (connection, held):
             if wanted.plan is None:
                 await repository.plan_next(connection, tenant, None, None)
             else:
-                await self._go_to(connection, tenant, found, wanted)
+                await self._go_to(connection, tenant, held, wanted)
             found = await repository.lock(connection, tenant)
         self._wake()
         return found
@@ -87,9 +86,13 @@ class ChangeService:
     ) -> None:
         """A new period, which is paid with what is left of the one under way."""
         now = self._clock.now()
-        left = found.left(now)
+        left = rest_of(found, now)
         given = await self._rest.give(connection, tenant, left, price, found) if left else 0
+        parts = await period_rows.list_of(connection, tenant)
         await self._subscriptions.change(connection, tenant, plan, price)
+        if left is not None and price is not None:
+            over = carried(parts, found.price or 0, min(left.amount, price.money.amount))
+            await period_rows.put(connection, tenant, over)
         if left is not None and left.amount:
             await self._rest.bill(connection, tenant, left, given, plan, price, now)
 

@@ -7,18 +7,34 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.billing.catalogue.plan import Interval, Plan, Price
-from services.billing.subscriptions.rules import unused
+from services.billing.subscriptions import period_rows
+from services.billing.subscriptions.period_rows import BACK
+from services.billing.subscriptions.rules import Part, unused
 from shared.events import Entitlements
 from shared.money import Money
 
-_SELECT = """
+_SELECT = f"""
     SELECT plan, plan_version, status, version, entitlements, interval, currency, price, anchor, period, period_start,
-        period_end, next_plan, next_plan_version, next_interval, next_currency, invoice_id, grace_until, notices
+        period_end, next_plan, next_plan_version, next_interval, next_currency, invoice_id, grace_until, notices,
+        deleted_at,
+        (
+            SELECT coalesce(sum(least(f.amount, ({BACK}) - f.refunded)), 0)::bigint
+            FROM period_payment AS f WHERE f.tenant_id = $1
+        ) AS refunded,
+        EXISTS (
+            SELECT FROM period_payment AS f JOIN payment_refund AS r ON r.payment_id = f.payment_id
+            WHERE f.tenant_id = $1 AND r.status = 'pending'
+        ) AS refunding
     FROM subscription WHERE tenant_id = $1
 """
 _INSERT = """
     INSERT INTO subscription (tenant_id, plan, plan_version, status, version, entitlements, started_at)
     VALUES ($1, $2, $3, 'active', 1, $4, $5) ON CONFLICT (tenant_id) DO NOTHING RETURNING 1
+"""
+_END = """
+    INSERT INTO subscription (tenant_id, plan, plan_version, status, version, entitlements, started_at, deleted_at)
+    VALUES ($1, $2, $3, 'active', 1, $4, $5, $5)
+    ON CONFLICT (tenant_id) DO UPDATE SET deleted_at = coalesce(subscription.deleted_at, $5)
 """
 _NOTHING_NEXT = "next_plan = NULL, next_plan_version = NULL, next_interval = NULL, next_currency = NULL"
 _NOTHING_OPEN = "status = 'active', invoice_id = NULL, grace_until = NULL, notices = 0"
@@ -41,7 +57,7 @@ _RENEW = """
 _OWE = (
     "UPDATE subscription SET status = 'past_due', invoice_id = $2, grace_until = $3, notices = 0 WHERE tenant_id = $1"
 )
-_PAID = f"UPDATE subscription SET {_NOTHING_OPEN} WHERE tenant_id = $1 AND invoice_id = $2"
+_PAID = f"UPDATE subscription SET {_NOTHING_OPEN} WHERE tenant_id = $1 AND invoice_id = $2 RETURNING 1"
 _NOTICED = "UPDATE subscription SET notices = $2 WHERE tenant_id = $1"
 _DUE = """
     SELECT tenant_id FROM subscription
@@ -56,6 +72,8 @@ class Subscription:
     """`version` rises with every change and is the version of the entitlements. A free plan has no price and no
     periods. `anchor` is when period 0 began, `period` the number of the one under way. `next_plan` follows at its end;
     None: the same again. Past due: `invoice_id` is not paid yet, and `grace_until` is when the plan ends for it.
+    `refunded` minor units of what was paid for the period were given back since it began; `refunding`: more is on its
+    way perhaps.
     """
 
     plan: str
@@ -77,6 +95,9 @@ class Subscription:
     invoice_id: UUID | None
     grace_until: datetime | None
     notices: int
+    deleted_at: datetime | None
+    refunded: int
+    refunding: bool
 
     @property
     def money(self) -> Money | None:
@@ -84,10 +105,13 @@ class Subscription:
         return None if self.price is None or self.currency is None else Money(self.price, self.currency)
 
     def left(self, now: datetime) -> Money | None:
-        """What of the period's price is for the time to come; None where nothing was paid for it."""
+        """What of the period's price is for the time to come, and was not given back; None where nothing was paid for
+        it.
+        """
         if self.money is None or self.period_start is None or self.period_end is None or self.status != "active":
             return None
-        return Money(unused(self.money.amount, self.period_start, self.period_end, now), self.money.currency)
+        ahead = unused(self.money.amount, self.period_start, self.period_end, now)
+        return Money(max(0, ahead - self.refunded), self.money.currency)
 
     @property
     def paid(self) -> Price | None:
@@ -103,8 +127,11 @@ async def find(connection: Any, tenant: UUID) -> Subscription | None:
 
 
 async def lock(connection: Any, tenant: UUID) -> Subscription:
-    """The row is the caller's until the commit. It must exist."""
-    return _read(await connection.fetchrow(_SELECT + " FOR UPDATE", tenant))
+    """The row is the caller's until the commit. It must exist. Read in a statement of its own: a snapshot from before
+    the lock would not show the payments of the period that was waited for.
+    """
+    await hold(connection, tenant)
+    return _read(await connection.fetchrow(_SELECT, tenant))
 
 
 async def hold(connection: Any, tenant: UUID) -> None:
@@ -114,10 +141,21 @@ async def hold(connection: Any, tenant: UUID) -> None:
     await connection.execute("SELECT 1 FROM subscription WHERE tenant_id = $1 FOR UPDATE", tenant)
 
 
+async def hold_deleted(connection: Any, tenant: UUID) -> bool:
+    """As `hold`. Whether the team is gone."""
+    gone = "SELECT deleted_at IS NOT NULL FROM subscription WHERE tenant_id = $1 FOR UPDATE"
+    return bool(await connection.fetchval(gone, tenant))
+
+
 async def insert(connection: Any, tenant: UUID, plan: Plan, at: datetime) -> bool:
     """False when the team has one."""
     entitlements = plan.entitlements.model_dump(mode="json")
     return bool(await connection.fetchval(_INSERT, tenant, plan.code, plan.version, entitlements, at))
+
+
+async def end(connection: Any, tenant: UUID, plan: Plan, at: datetime) -> None:
+    """The team is gone, and was perhaps never heard of before. The row is the caller's until the commit."""
+    await connection.execute(_END, tenant, plan.code, plan.version, plan.entitlements.model_dump(mode="json"), at)
 
 
 async def change(
@@ -137,6 +175,7 @@ async def change(
     version: int = await connection.fetchval(
         _CHANGE, tenant, plan.code, plan.version, entitlements, at, *terms, *(period or (None, None))
     )
+    await period_rows.clear(connection, tenant)
     return version
 
 
@@ -149,6 +188,7 @@ async def plan_next(connection: Any, tenant: UUID, plan: Plan | None, price: Pri
 
 async def renew(connection: Any, tenant: UUID, end: datetime, invoice: UUID, grace_until: datetime) -> None:
     await connection.execute(_RENEW, tenant, end, invoice, grace_until)
+    await period_rows.clear(connection, tenant)
 
 
 async def owe(connection: Any, tenant: UUID, invoice: UUID, grace_until: datetime) -> None:
@@ -156,9 +196,10 @@ async def owe(connection: Any, tenant: UUID, invoice: UUID, grace_until: datetim
     await connection.execute(_OWE, tenant, invoice, grace_until)
 
 
-async def set_paid(connection: Any, tenant: UUID, invoice: UUID) -> None:
-    """Where that invoice is what the team owes. Credited whole is as good as paid."""
-    await connection.execute(_PAID, tenant, invoice)
+async def set_paid(connection: Any, tenant: UUID, invoice: UUID, by: Part | None = None) -> None:
+    """Where that invoice is what the team owes. Credited whole, by nobody's payment, is as good as paid."""
+    if await connection.fetchval(_PAID, tenant, invoice) and by is not None:
+        await period_rows.put(connection, tenant, [by])
 
 
 async def set_notices(connection: Any, tenant: UUID, number: int) -> None:

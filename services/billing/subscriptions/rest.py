@@ -7,7 +7,7 @@ from uuid import UUID
 from services.billing.catalogue.plan import Plan, Price
 from services.billing.credits.packs import LateMoney
 from services.billing.errors import RestNotCreditable
-from services.billing.invoices.bill import PaymentBills, days_under_way, unused_time
+from services.billing.invoices.bill import PaymentBills, credits_title, days_under_way, unused_time
 from services.billing.invoices.rules import Item
 from services.billing.subscriptions.repository import Subscription
 from shared.money import Money
@@ -41,5 +41,5 @@ class Rest:
             items.append(Item(f"Stowage {plan.name}", 1, amount, *days))
         items.append(await unused_time(connection, tenant, left.amount))
         if left.amount > amount:
-            items.append(Item(f"{given} credits", 1, left.amount - amount))
+            items.append(Item(await credits_title(connection, tenant, given), 1, left.amount - amount))
         await self._bills.bill_change(connection, tenant, items, left.currency, at)

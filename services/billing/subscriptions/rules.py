@@ -1,13 +1,41 @@
 """Periods, what is left of one, and how long one may stay unpaid. Pure."""
 
 import calendar
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from uuid import UUID
 
 from services.billing.catalogue.plan import Interval
 from services.billing.invoices.rules import shares
 
 GRACE = timedelta(days=14)  # from the invoice of a period to the default plan
 REMINDERS = (timedelta(0), timedelta(days=3), timedelta(days=7), timedelta(days=13))  # after the invoice
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`amount` minor units of the price of a period were paid by a payment, of which `refunded` had been given back
+    when the period began, and `back` have by now.
+    """
+
+    payment: UUID
+    amount: int
+    refunded: int = 0
+    back: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.amount - min(self.amount, self.back - self.refunded)
+
+
+def carried(parts: Sequence[Part], price: int, amount: int) -> list[Part]:
+    """Whose money `amount` is, which goes over from a period of that price to the next one: by largest remainder, of
+    what is in it and was not given back. What nobody paid for, as a period that staff credited, has its share, too.
+    """
+    gift = price - sum(part.amount for part in parts)
+    found = shares(amount, [*(part.left for part in parts), gift])
+    return [Part(part.payment, share, part.back) for part, share in zip(parts, found, strict=False) if share]
 
 
 def boundary(anchor: datetime, number: int, interval: Interval, zone: tzinfo) -> datetime:

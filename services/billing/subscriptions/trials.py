@@ -7,7 +7,6 @@ from uuid import UUID
 from services.billing.catalogue.loader import Catalogue
 from services.billing.errors import (
     PlanNotFound,
-    SubscriptionChangedMeanwhile,
     TrialNotNow,
     TrialNotOffered,
     TrialUsed,
@@ -36,25 +35,21 @@ class TrialService:
 
     async def begin(self, tenant: UUID, code: str, version: int | None = None) -> Subscription:
         """The plan and its entitlements at once, without charge. `version` as in ChangeService. Raises PlanNotFound,
-        TrialNotOffered, TrialUsed, TrialNotNow, SubscriptionChangedMeanwhile.
+        TrialNotOffered, TrialUsed, TrialNotNow, SubscriptionChangedMeanwhile, TeamNotFound.
         """
         plan = self._catalogue.find(code)
         if plan is None or not plan.public:
             raise PlanNotFound(code)
         if not plan.trial_days:
             raise TrialNotOffered(code)
-        await self._subscriptions.get(tenant)
-        async with self._database.transaction(tenant) as connection:
-            found = await repository.lock(connection, tenant)
-            if version not in {None, found.version}:
-                raise SubscriptionChangedMeanwhile(found.version)
+        async with self._subscriptions.choosing(tenant, version) as (connection, held):
             start = self._clock.now()
             end = start + timedelta(days=plan.trial_days)
             if not await trial_rows.insert(connection, tenant, plan, start, end):
                 raise TrialUsed(code)
-            if found.plan != self._catalogue.default.code:
-                raise TrialNotNow(found.plan)
-            await self._subscriptions.change(connection, tenant, plan)
+            if held.plan != self._catalogue.default.code:
+                raise TrialNotNow(held.plan)
+            await self._subscriptions.change(connection, tenant, plan, trial_ends_at=end)
             await trial_rows.begin(connection, tenant, start, end)
             found = await repository.lock(connection, tenant)
         self._wake()

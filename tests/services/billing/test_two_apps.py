@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from fastapi import FastAPI
 
 from services.billing.main import create
+from services.billing.subscriptions import repository as subscriptions
 from shared.security import Principal
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.ads.network import Network
@@ -23,9 +25,25 @@ _AGE = "UPDATE ad_view SET started_at = started_at - interval '31 seconds' WHERE
 class Two:
     """A world and a second application beside its own."""
 
-    def __init__(self, world: World, other: str) -> None:
+    def __init__(self, world: World, app: FastAPI, url: str) -> None:
         self.world = world
-        self._urls = (world.url, other)
+        self._apps = (world.app, app)
+        self._urls = (world.url, url)
+
+    def watch(self) -> list[int]:
+        """The versions of subscriptions that either application has read from now on."""
+        seen = list[int]()
+        for app in self._apps:
+            service = app.state.services.subscriptions
+            read = service.get
+
+            async def noted(tenant: UUID, read: Any = read) -> Any:
+                found = await read(tenant)
+                seen.append(found.version)
+                return found
+
+            service.get = noted
+        return seen
 
     async def call(self, number: int, method: str, path: str, body: Any = None, *, who: Principal) -> tuple[int, Any]:
         headers = {"stowage-internal": self.world.vouch(who)}
@@ -42,7 +60,7 @@ async def two(billing_db: ServiceDatabase) -> AsyncIterator[Two]:
     async with running(billing_db) as world:
         app = create(settings(billing_db.app, world.sandbox, world.door.url))
         async with served(app) as other:
-            yield Two(world, other)
+            yield Two(world, app, other)
 
 
 async def test_one_payment_is_open(two: Two) -> None:
@@ -65,6 +83,33 @@ async def test_one_choice_wins(two: Two) -> None:
     assert Counter(status for status, _ in answers) == {200: 1, 409: CLIENTS - 1}
     assert {body["code"] for status, body in answers if status == 409} == {"subscription_changed"}
     assert (await two.world.subscription(team))["version"] == body["version"] + 1
+
+
+@pytest.mark.parametrize("what", ["cancel", "resume", "change"])
+async def test_one_choice_wins_where_nobody_says_what_it_saw(two: Two, what: str) -> None:
+    """All of them have been asked, and have seen the same, before the first one is carried out."""
+    team = Team()
+    payment = await two.world.started(team)
+    await two.world.callback(told(payment))
+    await two.world.until(team, payment, lambda p: p["status"] == "completed")
+    before = (await two.world.subscription(team))["version"]
+    body = {"plan": "free"} if what == "change" else {}
+    path = f"/api/subscription/{what}"
+    seen = two.watch()
+    async with asyncio.TaskGroup() as group, two.world.core.database.transaction() as connection:
+        await subscriptions.hold(connection, team.tenant)
+        asked = group.create_task(two.all(lambda n: two.call(n, "POST", path, body, who=team.principal)))
+        async with asyncio.timeout(30):
+            while len(seen) < CLIENTS:
+                await asyncio.sleep(0.01)
+        assert (await two.world.subscription(team))["version"] == before, "the others are not kept waiting"
+    answers = asked.result()
+    assert Counter(status for status, _ in answers) == {200: 1, 409: CLIENTS - 1}
+    assert {body["code"] for status, body in answers if status == 409} == {"subscription_changed"}
+    assert (await two.world.subscription(team))["version"] == before + 1
+    for number in range(3):
+        status, body = await two.call(number, "POST", "/api/subscription/cancel", {}, who=team.principal)
+        assert (status, body["version"]) == (200, before + 2 + number), "one after the other is fine"
 
 
 async def test_ten_views_are_rewarded(two: Two) -> None:

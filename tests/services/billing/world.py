@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import orjson
+from fastapi import FastAPI
 
 from deploy.sandbox_payments.app import Provider
 from deploy.sandbox_payments.app import create as create_sandbox
@@ -69,6 +70,7 @@ class World:
     core: Core
     janitor: Janitor
     callbacks: CallbackWorker
+    app: FastAPI
 
     def vouch(self, who: Principal) -> str:
         """As the gateway does."""
@@ -195,14 +197,15 @@ async def running(dsn: ServiceDatabase, *, backend: str | None = None, **changes
     async with open_door() as door, served(create_sandbox(provider), port) as sandbox:
         told_app = settings(dsn.app, backend or sandbox, door.url, **changes)
         core = build_core(settings(dsn.worker, backend or sandbox, door.url, **changes), "billing-worker")
-        async with served(create(told_app)) as url, core.database, aiohttp.ClientSession() as http:
+        app = create(told_app)
+        async with served(app) as url, core.database, aiohttp.ClientSession() as http:
             door.service = url
             callbacks = CallbackWorker(core.database, core.settlement, core.envelopes, core.clock, core.wake.set)
             janitor = Janitor(
                 core.database, core.payments, core.settlement, core.providers, core.clock, first=5, wake=core.wake.set
             )
             working = asyncio.create_task(work_off(core, callbacks))
-            yield World(url, sandbox, door, dsn, http, core, janitor, callbacks)
+            yield World(url, sandbox, door, dsn, http, core, janitor, callbacks, app)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             await core.providers.close()

@@ -126,6 +126,36 @@ async def test_what_expires_is_gone_at_that_moment(account: Account, billing_db:
     assert (found.balance, found.reserved, found.spent, found.expired) == (0, 0, 1, 11)
 
 
+async def test_one_team_that_cannot_be_swept_keeps_no_other_waiting(
+    account: Account, billing_db: ServiceDatabase
+) -> None:
+    teams = [account.tenant, uuid4(), uuid4()]
+    for account.tenant in teams:
+        await account.open()
+        await account.add(5, days=1)
+    broken = teams[1]
+    await query(
+        billing_db.superuser,
+        f"""
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.tenant_id = '{broken}' THEN RAISE EXCEPTION 'nobody thought of that'; END IF;
+            RETURN NEW;
+        END $$
+        """,
+    )
+    await query(
+        billing_db.superuser,
+        "CREATE TRIGGER fail BEFORE INSERT ON credit_transaction FOR EACH ROW EXECUTE FUNCTION fail()",
+    )
+    async with opened(replace(billing_db, app=billing_db.worker)) as worker:
+        worker.clock.advance(timedelta(days=2))
+        assert await worker.service.sweep_due() == 3
+        assert await worker.service.sweep_due() == 1, "it is due again, the others are not"
+    rows = await query(billing_db.superuser, "SELECT tenant_id FROM credit_grant WHERE remaining > 0")
+    assert [row["tenant_id"] for row in rows] == [broken]
+
+
 async def test_the_same_client_id_once(account: Account) -> None:
     for amount in (5, 5):
         await account.add(amount, client_id="a")

@@ -12,11 +12,12 @@ import facturx
 import pypdf
 import pytest
 from lxml import etree
+from pydantic import ValidationError
 
 from services.billing.details.parties import LANGUAGES
 from services.billing.invoices import cii, xmp
 from services.billing.invoices.document import document_of
-from services.billing.invoices.labels import labels_of
+from services.billing.invoices.labels import Labels, labels_of
 from services.billing.invoices.printing import Printer
 from services.billing.invoices.repository import Invoice
 from services.billing.invoices.rules import Item
@@ -68,7 +69,8 @@ def letters(text: str) -> list[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_says_who_what_and_how_much(printer: Printer, language: str) -> None:
-    invoice = drawn(language=language, name=NAMES.get(language, "Ada Lovelace Ltd"))
+    credits_ = Item(labels_of(language).credits_of(1234), 1, 6163)
+    invoice = drawn(PRO, credits_, language=language, name=NAMES.get(language, "Ada Lovelace Ltd"))
     printed = printer.print(invoice)
     assert printed.complete
     text = text_of(printed.document.content)
@@ -77,6 +79,7 @@ def test_every_language_says_who_what_and_how_much(printer: Printer, language: s
     assert f"{figure} EUR" in text
     joined = "".join(letters(text))
     assert [word for word in letters(invoice.buyer.name) if word not in joined] == []
+    assert labels_of(language).figure("1234") in text
 
 
 def test_it_is_what_it_claims_to_be(printer: Printer) -> None:
@@ -206,6 +209,19 @@ def test_every_language_has_every_label() -> None:
     for language in LANGUAGES:
         assert all(part for part in labels_of(language).model_dump().values())
     assert len({labels_of(language).total for language in LANGUAGES}) > 8
+
+
+def test_credits_are_told_in_each_language() -> None:
+    found = {language: labels_of(language).credits_of(1234) for language in LANGUAGES}
+    assert (found["en"], found["fr"], found["de"]) == (
+        "1,234 credits",
+        "Crédits : 1\u00a0234",
+        "Guthabenpunkte: 1.234",
+    )
+    assert all("1" in text and "{" not in text for text in found.values())
+    assert [language for language, text in found.items() if language != "en" and "credits" in text] == []
+    with pytest.raises(ValidationError):
+        Labels.model_validate({**labels_of("en").model_dump(), "bought": "credits"})
 
 
 def test_a_pdf_that_is_not_typsts_is_refused() -> None:

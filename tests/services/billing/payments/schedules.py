@@ -368,20 +368,20 @@ def _wire(stage: Stage) -> None:
     late = core.settlement._credit
 
     class Plan(PlanFulfilment):
-        async def fulfil(self, connection: Any, payment: Any) -> bool:
+        async def fulfil(self, connection: Any, payment: Any) -> int:
             fulfilled = await super().fulfil(connection, payment)
             stage.strike(payment.team)
             return fulfilled
 
     class Pack(PackFulfilment):
-        async def fulfil(self, connection: Any, payment: Any) -> bool:
+        async def fulfil(self, connection: Any, payment: Any) -> int:
             fulfilled = await super().fulfil(connection, payment)
             stage.strike(payment.team)
             return fulfilled
 
     class Late:
-        async def as_credit(self, connection: Any, payment: Any) -> int | None:
-            given = await late.as_credit(connection, payment)
+        async def as_credit(self, connection: Any, payment: Any, money: Money) -> int | None:
+            given = await late.as_credit(connection, payment, money)
             stage.strike(payment.team)
             return given
 

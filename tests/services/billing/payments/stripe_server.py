@@ -23,6 +23,7 @@ class StripeServer:
     forms: list[dict[str, str]] = field(default_factory=list)
     keys: dict[str, tuple[dict[str, str], dict[str, Any]]] = field(default_factory=dict)
     trouble: Any = None
+    page: int = 100  # refunds listed at once, at most
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.headers.get("authorization") != f"Bearer {KEY}":
@@ -58,11 +59,20 @@ class StripeServer:
                     return refuse(400, "invalid_request_error", "only open sessions expire")
                 made = self.sessions[name]
                 made["status"] = "expired"
+            case "GET", ["refunds"]:
+                intent = request.query["payment_intent"]
+                found = [r for r in reversed(self.refunds.values()) if r["payment_intent"] == intent]  # newest first
+                names, after = [refund["id"] for refund in found], request.query.get("starting_after")
+                rest = found[names.index(after) + 1 :] if after else found
+                page = {"data": rest[: self.page], "has_more": len(rest) > self.page}
+                return web.json_response({"object": "list", "url": "/v1/refunds", **page})
             case "POST", ["refunds"]:
                 self.forms.append(form)
                 if int(form["amount"]) + self.given(form["payment_intent"]) > self.paid(form["payment_intent"]):
                     return refuse(400, "invalid_request_error", "more than was charged")
-                made = {"id": f"re_{uuid4().hex}", "object": "refund", "status": "succeeded", **form}
+                about = {"payment_intent": form["payment_intent"], "amount": int(form["amount"])}
+                told = metadata_of(form)
+                made = {"id": f"re_{uuid4().hex}", "object": "refund", "status": "succeeded", "metadata": told, **about}
                 self.refunds[made["id"]] = made
             case _:
                 return refuse(404, "invalid_request_error", "no such thing")
@@ -89,7 +99,6 @@ class StripeServer:
 
 def session_of(url: str, form: dict[str, str]) -> dict[str, Any]:
     name = f"cs_test_{uuid4().hex}"
-    told = {key[9:-1]: value for key, value in form.items() if key.startswith("metadata[")}
     return {
         "id": name,
         "object": "checkout.session",
@@ -100,8 +109,12 @@ def session_of(url: str, form: dict[str, str]) -> dict[str, Any]:
         "client_reference_id": form["client_reference_id"],
         "amount_total": int(form["line_items[0][price_data][unit_amount]"]),
         "currency": form["line_items[0][price_data][currency]"],
-        "metadata": told,
+        "metadata": metadata_of(form),
     }
+
+
+def metadata_of(form: dict[str, str]) -> dict[str, str]:
+    return {key[9:-1]: value for key, value in form.items() if key.startswith("metadata[")}
 
 
 def event_of(session: dict[str, Any], kind: str = "checkout.session.completed") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import stripe
 
+from services.billing.errors import ProviderUnavailable
 from services.billing.payments.provider import ProviderRefused
 from services.billing.payments.rules import stripe_signature_matches
 from services.billing.payments.stripe_sessions import money_of, stripe_amount
@@ -200,6 +201,48 @@ async def test_refunds_go_through_stripe(shop: World, server: StripeServer) -> N
     again = await refunds.refund(*args)
     assert (first.id, first.status, len(server.refunds)) == (again.id, "completed", 1)
     assert server.given(session["payment_intent"]) == 100
+
+
+@pytest.mark.parametrize("others", [0, 3])
+async def test_a_refund_is_repeated_after_stripe_forgot_its_key(shop: World, server: StripeServer, others: int) -> None:
+    """Given back, the answer lost, and nobody asked again for more than a day: it is found by what we told of it."""
+    team = Team()
+    payment = await shop.started(team)
+    session = server.pay(payment["external_payment_id"])
+    await tell(shop, event_of(session))
+    await shop.until(team, payment, lambda p: p["status"] == "completed")
+    refunds = shop.core.refunds
+    server.trouble = "silent"
+    with pytest.raises(ProviderUnavailable):
+        await refunds.refund(payment["payment_id"], "1.00", "c1", "asked for", "admin")
+    server.trouble, server.page = None, 2
+    for number in range(others):
+        await refunds.refund(payment["payment_id"], "0.10", f"other-{number}", "asked for", "admin")
+    server.keys.clear()
+    await query(shop.dsn.superuser, "UPDATE payment_refund SET next_try_at = now() WHERE status = 'pending'")
+    await refunds.run()
+    ((status, external),) = await query(
+        shop.dsn.worker, "SELECT status, external_id FROM payment_refund WHERE client_id = 'c1'"
+    )
+    assert (status, server.refunds[external]["amount"]) == ("completed", 100)
+    assert server.given(session["payment_intent"]) == 100 + 10 * others, "once"
+
+
+async def test_a_refund_that_stripe_never_heard_of_is_repeated(shop: World, server: StripeServer) -> None:
+    team = Team()
+    payment = await shop.started(team)
+    session = server.pay(payment["external_payment_id"])
+    await tell(shop, event_of(session))
+    await shop.until(team, payment, lambda p: p["status"] == "completed")
+    refunds = shop.core.refunds
+    server.trouble = (500, "api_error", "x")
+    with pytest.raises(ProviderUnavailable):
+        await refunds.refund(payment["payment_id"], None, "c1", "asked for", "admin")
+    for server.trouble in ((500, "api_error", "x"), None):
+        await query(shop.dsn.superuser, "UPDATE payment_refund SET next_try_at = now() WHERE status = 'pending'")
+        await refunds.run()
+    assert server.given(session["payment_intent"]) == 300
+    assert (await refunds.refund(payment["payment_id"], None, "c1", "asked for", "admin")).status == "completed"
 
 
 async def test_where_it_is_not_set_up_it_is_not_there(world: World) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from services.billing.credits.catalogue import load_credits
 from services.billing.credits.packs import credits_for, purchase_of, register
+from services.billing.details import repository as details
+from services.billing.details.parties import Buyer
 from services.billing.errors import PaymentRequired, RestNotCreditable
 from services.billing.invoices import tax
 from services.billing.invoices.paying import purchase_of as invoice_of
@@ -275,6 +277,22 @@ async def test_cancelled_at_once_the_rest_is_credit(travel: Travel) -> None:
     await travel.changes.choose(travel.tenant, Wanted(travel.catalogue.default.code, at_once=True))
     worth = credits_for(Money(600, "EUR"), load_credits().packs)
     assert await rows(travel, _GRANTS) == [("refund", worth, worth)]
+
+
+async def test_credits_on_an_invoice_are_in_the_buyer_s_language(travel: Travel) -> None:
+    """Those that late money became, and those that were left over."""
+    async with travel.database.transaction() as connection:
+        await details.put(connection, travel.tenant, Buyer(name="Ada", country="DE", language="de"), travel.at, None)
+    travel.at = datetime(2026, 4, 1, tzinfo=UTC)
+    late = await travel.start(await travel.offer("tier4"))
+    await travel.settle(late, "cancelled")
+    await travel.settle(late)
+    await travel.buy("tier4")
+    travel.at += 15 * DAY
+    await travel.changes.choose(travel.tenant, Wanted(travel.catalogue.default.code, at_once=True))
+    worth = [credits_for(Money(amount, "EUR"), load_credits().packs) for amount in (1200, 600)]
+    said = [text for text, _, _ in await rows(travel, _LINES) if text.startswith("Guthaben")]
+    assert said == [f"Guthabenpunkte: {number}" for number in worth]
 
 
 async def test_days_on_an_invoice_are_the_team_s_and_follow_each_other(travel: Travel) -> None:

@@ -74,9 +74,7 @@ _BALANCE = """
         FROM invoice AS i LEFT JOIN invoice AS r ON r.id = i.refers_to
         WHERE i.tenant_id = $1 AND 'void' NOT IN (i.status, coalesce(r.status, ''))
     ), payments AS (
-        SELECT p.id, p.amount, EXISTS (
-            SELECT FROM payment_transition AS t WHERE t.payment_id = p.id AND t.to_status = 'refund_due'
-        ) AS due, coalesce((
+        SELECT p.id, p.amount, p.owed, coalesce((
             SELECT sum(r.amount) FROM payment_refund AS r
             WHERE r.payment_id = p.id AND r.status = 'completed' AND r.client_id <> 'credit'
         ), 0) AS back
@@ -87,7 +85,7 @@ _BALANCE = """
         (SELECT coalesce(sum(gross - credited), 0) FROM invoices WHERE status = 'open')::bigint AS open,
         (SELECT coalesce(sum(amount), 0) FROM payments)::bigint AS paid,
         (SELECT coalesce(sum(back), 0) FROM payments)::bigint AS back,
-        (SELECT coalesce(sum(amount - back) FILTER (WHERE due), 0) FROM payments)::bigint AS due
+        (SELECT coalesce(sum(greatest(0, owed - back)), 0) FROM payments)::bigint AS due
 """
 
 

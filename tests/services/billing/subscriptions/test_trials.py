@@ -11,6 +11,7 @@ import pytest
 from services.billing.catalogue.loader import DEFAULT, CatalogueError, load
 from services.billing.subscriptions.changes import Wanted
 from services.billing.subscriptions.trials import TrialService
+from shared.events import SubscriptionChanged
 from shared.security import Principal
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.catalogue.family import family, put
@@ -73,6 +74,16 @@ async def test_the_plan_at_once_and_nothing_to_pay(world: World) -> None:
     assert (plans["pro"]["current"], plans["pro"]["may_try"]) == (True, False)
     assert (plans["pro"]["change"]["kind"], plans["pro"]["change"]["due_now"]) == ("upgrade", "3.00")
     assert (plans["free"]["change"]["kind"], plans["free"]["change"]["effective_at"]) == ("downgrade", body["ends_at"])
+
+
+async def test_events_say_that_it_is_a_trial_and_until_when(travel: Travel) -> None:
+    ends = await begun(travel)
+    travel.at = ends
+    assert await travel.renewals.run() == 1
+    await travel.buy("tier1")
+    sql = "SELECT body FROM outbox_event WHERE type = 'subscription.changed' ORDER BY seq"
+    told = [SubscriptionChanged.parse(row["body"]) for row in await query(travel.dsn.superuser, sql)]
+    assert [(event.trial, event.trial_ends_at) for event in told] == [(True, ends), (False, None), (False, None)]
 
 
 async def test_once_a_team_and_plan(world: World) -> None:
