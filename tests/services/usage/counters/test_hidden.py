@@ -74,10 +74,18 @@ async def test_a_file_on_its_way(api: Api) -> None:
     }
     status, project = await api.get(f"/api/usage/projects/{TWO}")
     assert (status, project["files"], _amounts(project)) == (200, 1, trash)
-    gone = deleted(7, 60, version=True, project=ONE, by=ANNA)
-    await api.apply(restored(6, elsewhere), gone, trashed(8, elsewhere))
+    other = File(3, KINDS[2], project=TWO, by=BERT)
+    await api.apply(stored(6, 3, KINDS[2], project=TWO, by=BERT), trashed(7, other))
+    assert await apart(api) == {
+        None: (13, 2, 60, 1),
+        **dict.fromkeys((KINDS[0], ONE, ANNA), version),
+        **dict.fromkeys((KINDS[2], TWO, BERT), (13, 2, 0, 0)),
+    }
+    await api.apply(deleted(8, 3, KINDS[2], trashed=True, project=TWO, by=BERT))
+    gone = deleted(10, 60, version=True, project=ONE, by=ANNA)
+    await api.apply(restored(9, elsewhere), gone, trashed(11, elsewhere))
     assert await apart(api) == dict.fromkeys((None, KINDS[2], TWO, BERT), trash)
-    await api.apply(deleted(9, 10, KINDS[2], trashed=True, project=TWO, by=BERT))
+    await api.apply(deleted(12, 10, KINDS[2], trashed=True, project=TWO, by=BERT))
     assert await apart(api) == {}
     status, project = await api.get(f"/api/usage/projects/{TWO}")
     assert (status, project["files"], _amounts(project)) == (200, 0, (0, 0, 0, 0))
