@@ -108,7 +108,9 @@ _COMPARE = """
             (ARRAY['kind', file_type, category]), (ARRAY['project', nullif(project_id, $2)::text]),
             (ARRAY['user', owner::text])
         ) AS k(key)
-        WHERE (h.bytes, h.files) <> (0, 0) AND k.key[2] IS NOT NULL GROUP BY tenant_id, h.part, k.key
+        WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
+            AND (h.bytes, h.files) <> (0, 0) AND k.key[2] IS NOT NULL
+        GROUP BY tenant_id, h.part, k.key
     ), counted AS (
         SELECT tenant_id, 'total' AS part, '{}'::text[] AS key, bytes, files FROM asked
         UNION ALL SELECT tenant_id, 'trash', '{}', trashed_bytes, trashed_files FROM asked
@@ -133,7 +135,8 @@ _COMPARE = """
         ) AS c(tenant_id, key, trashed_bytes, trashed_files, version_bytes, version_files), LATERAL (VALUES
             ('trash', trashed_bytes, trashed_files), ('versions', version_bytes, version_files)
         ) AS h(part, bytes, files)
-        WHERE (h.bytes, h.files) <> (0, 0) AND ($1::uuid IS NULL OR c.tenant_id = $1)
+        WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
+            AND (h.bytes, h.files) <> (0, 0) AND ($1::uuid IS NULL OR c.tenant_id = $1)
     )
     INSERT INTO rebuild_difference
     SELECT tenant_id, a.position, part, key, coalesce(l.bytes, 0), coalesce(l.files, 0),
