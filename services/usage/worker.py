@@ -14,6 +14,7 @@ from services.usage.live.service import CHANNEL
 from services.usage.management.calculation import Calculator
 from services.usage.management.handlers import CleanupHandler
 from services.usage.management.schedule import CalculationSchedule
+from services.usage.rebuild.filling import Filling
 from services.usage.rebuild.nightly import NightlyComparison
 from services.usage.rebuild.provider import UploadFolds
 from services.usage.rebuild.service import Rebuilder
@@ -106,6 +107,7 @@ async def build(settings: Settings) -> AsyncIterator[WorkerParts]:
                 Job("sweep", 60, sweep.run_when_due),
                 Job("erasure", 3600, Eraser(database).run),
                 Job("calculation", 60, schedule.run_when_due),
+                Job("filling", 60, Filling(database, rebuilder).run_when_due),
                 Job("nightly comparison", 60, nightly.run_when_due),
                 Job("drift metrics", 60, nightly.measure),
                 Job("disk", 5, disk.run_when_due),

@@ -114,3 +114,32 @@ async def test_people_hold_what_the_table_holds(ledger: Ledger) -> None:
     )
     assert {row["uploaded_by"].int: [row["bytes"], row["files"]] for row in held} == counted
     assert len(counted) == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "columns"), [("kinds", "file_type, category"), ("projects", "project_id"), ("users", "uploaded_by")]
+)
+async def test_trash_and_versions_of_each_part_are_what_the_table_holds(
+    ledger: Ledger, part: str, columns: str
+) -> None:
+    for _ in range(120):
+        await ledger.tenant.step()
+    hidden = getattr(fold(State(ledger.tenant.id), await ledger.records()).hidden, part)
+    held = await query(
+        ledger.dsn,
+        f"""
+        SELECT {columns}, coalesce(sum(size) FILTER (WHERE trashed_at IS NOT NULL), 0)::bigint AS trashed_bytes,
+               count(*) FILTER (WHERE trashed_at IS NOT NULL) AS trashed_files,
+               coalesce(sum(size) FILTER (WHERE version_of IS NOT NULL), 0)::bigint AS version_bytes,
+               count(*) FILTER (WHERE version_of IS NOT NULL) AS version_files
+        FROM stored_file WHERE tenant_id = $1 AND ({columns}) IS NOT NULL GROUP BY {columns}
+        """,
+        ledger.tenant.id,
+    )
+    there = {tuple(row.values())[:-4]: list(row.values())[-4:] for row in held}
+    counted = {key if isinstance(key, tuple) else (key,): amounts for key, amounts in hidden.items()}
+    assert {key: amounts for key, amounts in counted.items() if any(amounts)} == {
+        key: amounts for key, amounts in there.items() if any(amounts)
+    }
+    assert any(amounts[0] for amounts in there.values())
+    assert any(amounts[2] for amounts in there.values())

@@ -5,6 +5,7 @@ import random
 from array import array
 from collections import deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,14 +37,17 @@ _BEFORE = (
 )
 
 _EVENTS = """
-    CREATE UNLOGGED TABLE event (tenant int, seq int, file_type text, category text, bytes bigint, files int)
+    CREATE UNLOGGED TABLE event (tenant int, seq int, file_type text, category text, bytes bigint, files int,
+        trashed_bytes bigint, trashed_files int)
 """
 _TOTALS = """
-    SELECT tenant, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files, max(seq) AS position
+    SELECT tenant, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files, max(seq) AS position,
+        sum(trashed_bytes)::bigint AS trashed_bytes, sum(trashed_files)::bigint AS trashed_files
     FROM event GROUP BY tenant
 """
 _KINDS = """
-    SELECT tenant, file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files
+    SELECT tenant, file_type, category, sum(bytes)::bigint AS bytes, sum(files)::bigint AS files,
+        sum(trashed_bytes)::bigint AS trashed_bytes, sum(trashed_files)::bigint AS trashed_files
     FROM event GROUP BY 1, 2, 3 HAVING sum(files) > 0
 """
 # Upward past a share of the limit: the n-th time is arming n. It is over when a later entry is below it again.
@@ -85,6 +89,7 @@ class Tenant:
     used: int = 0
     filling: bool = True
     files: "array[int]" = field(default_factory=lambda: array("q"))  # size * len(KINDS) + kind
+    trash: "array[int]" = field(default_factory=lambda: array("q"))
 
     def __post_init__(self) -> None:
         self.key = str(tenant_id(self.number)).encode()
@@ -97,13 +102,18 @@ class Tenant:
         drawn = chance.random()
         if not self.files or drawn < (0.85 if self.filling else 0.1):
             return "stored"
-        return "replaced" if drawn > 0.95 else "deleted"
+        if drawn > 0.95:
+            return "replaced"
+        if 0.88 < drawn < 0.91:
+            return "trashed"
+        return "purged" if self.trash and drawn > 0.91 else "deleted"
 
-    def take(self, chance: random.Random) -> tuple[int, int]:
-        """Size and kind of one of its files, which it has no more."""
-        place = chance.randrange(len(self.files))
-        self.files[place], self.files[-1] = self.files[-1], self.files[place]
-        return divmod(self.files.pop(), len(KINDS))
+
+def _take(held: "array[int]", chance: random.Random) -> tuple[int, int]:
+    """Size and kind of one of these files, which is among them no more."""
+    place = chance.randrange(len(held))
+    held[place], held[-1] = held[-1], held[place]
+    return divmod(held.pop(), len(KINDS))
 
 
 class Events:
@@ -153,24 +163,37 @@ class Events:
         second = number * MINUTES * 60 // self._count
         at = f"2026-03-10T{10 + second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}Z"
         extra = ""
-        if what != "stored":
-            old, before = tenant.take(self._chance)
-            tenant.used -= old
-            note(f"{tenant.number}\t{tenant.seq}\t{KINDS[before][0]}\t{KINDS[before][1]}\t{-old}\t-1\n")
-            if what == "deleted":
-                size, kind, extra = old, before, f',"deleted_at":"{at}","deleted_by":null,"trashed":false'
-            else:
+
+        def effect(kind: int, size: int, files: int, trashed_bytes: int = 0, trashed_files: int = 0) -> None:
+            amounts = f"{size}\t{files}\t{trashed_bytes}\t{trashed_files}"
+            note(f"{tenant.number}\t{tenant.seq}\t{KINDS[kind][0]}\t{KINDS[kind][1]}\t{amounts}\n")
+
+        match what:
+            case "trashed":
+                size, kind = _take(tenant.files, self._chance)
+                tenant.trash.append(size * len(KINDS) + kind)
+                effect(kind, 0, 0, size, 1)
+                extra = f',"trashed_at":"{at}","trashed_by":null,"purge_at":"{at}"'
+            case "deleted" | "purged":
+                size, kind = _take(tenant.trash if what == "purged" else tenant.files, self._chance)
+                effect(kind, -size, -1, *((-size, -1) if what == "purged" else ()))
+                extra = f',"deleted_at":"{at}","deleted_by":null,"trashed":{"true" if what == "purged" else "false"}'
+                tenant.used -= size
+            case "replaced":
+                old, before = _take(tenant.files, self._chance)
+                effect(before, -old, -1)
                 previous = _BEFORE.format(size=old, kind=KINDS[before])
                 extra = f',"previous":{previous},"replaced_at":"{at}","replaced_by":null'
-        if what != "deleted":
+                tenant.used -= old
+        if what in {"stored", "replaced"}:
             tenant.used += size
             tenant.files.append(size * len(KINDS) + kind)
-            note(f"{tenant.number}\t{tenant.seq}\t{KINDS[kind][0]}\t{KINDS[kind][1]}\t{size}\t1\n")
+            effect(kind, size, 1)
         body = _FILE.format(tenant=tenant.key.decode(), file=number, size=size, kind=KINDS[kind], at=at) + extra + "}"
         headers = [
             ("ce_specversion", b"1.0"),
             ("ce_id", b"%032x" % number),
-            ("ce_type", b"file." + what.encode()),
+            ("ce_type", b"file." + what.replace("purged", "deleted").encode()),
             ("ce_time", at.encode()),
             ("ce_tenantseq", b"%d" % tenant.seq),
         ]
@@ -193,8 +216,8 @@ Notice = tuple[UUID, str, int, int, int]  # tenant, type, percent, armed, used; 
 
 @dataclass(frozen=True)
 class Expected:
-    totals: dict[UUID, tuple[int, int, int]]  # bytes, files, position
-    kinds: dict[tuple[UUID, str, str], tuple[int, int]]
+    totals: dict[UUID, tuple[int, ...]]  # bytes, files, of them in the trash, position
+    kinds: dict[tuple[UUID, str, str], tuple[int, ...]]  # bytes, files, of them in the trash
     alerts: set[tuple[UUID, int, int, int, bool]]  # tenant, percent, armed, used, whether it is over
 
     @property
@@ -207,6 +230,9 @@ class Expected:
             (tenant, "threshold.cleared", percent, armed, 0) for tenant, percent, armed, _, over in self.alerts if over
         ]
         return sorted(crossed + cleared)
+
+
+amounts = itemgetter("bytes", "files", "trashed_bytes", "trashed_files")
 
 
 async def fold(dsn: str, notes: Path, tenants: list[Tenant]) -> Expected:
@@ -224,7 +250,7 @@ async def fold(dsn: str, notes: Path, tenants: list[Tenant]) -> Expected:
     finally:
         await connection.close()
     return Expected(
-        {tenant_id(row["tenant"]): (row["bytes"], row["files"], row["position"]) for row in totals},
-        {(tenant_id(r["tenant"]), r["file_type"], r["category"]): (r["bytes"], r["files"]) for r in kinds},
+        {tenant_id(row["tenant"]): (*amounts(row), row["position"]) for row in totals},
+        {(tenant_id(row["tenant"]), row["file_type"], row["category"]): amounts(row) for row in kinds},
         {(tenant_id(r["tenant"]), r["percent"], r["armed"], r["used"], r["cleared"]) for r in crossings},
     )

@@ -29,7 +29,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local import kafka
 from deploy.local.home import Home
-from tests.faults.millions import Events, Notice, Tenant, fold, tenant_id
+from tests.faults.millions import Events, Notice, Tenant, amounts, fold, tenant_id
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query, server
 from tests.fixtures.stack import CACHE, ROOT, require_kafka
 
@@ -225,13 +225,12 @@ async def happen(what: str, broker: Broker, workers: Workers, chance: random.Ran
 
 
 async def check(database: ServiceDatabase, expected: Any) -> None:
-    rows = await query(
-        database.superuser, "SELECT tenant_id, bytes, files, position FROM tenant_usage WHERE position > 0"
-    )
-    assert {r["tenant_id"]: (r["bytes"], r["files"], r["position"]) for r in rows} == expected.totals
-    rows = await query(database.superuser, "SELECT * FROM usage_breakdown WHERE file_count > 0")
-    kinds = {(r["tenant_id"], r["file_type"], r["category"]): (r["total_size"], r["file_count"]) for r in rows}
-    assert kinds == expected.kinds
+    rows = await query(database.superuser, "SELECT * FROM tenant_usage WHERE position > 0")
+    assert {r["tenant_id"]: (*amounts(r), r["position"]) for r in rows} == expected.totals
+    sql = "SELECT *, total_size AS bytes, file_count AS files FROM usage_breakdown WHERE file_count > 0"
+    rows = await query(database.superuser, sql)
+    assert {(r["tenant_id"], r["file_type"], r["category"]): amounts(r) for r in rows} == expected.kinds
+    assert sum(trashed for _, _, trashed, _ in expected.kinds.values()) > 0
     rows = await query(database.superuser, "SELECT * FROM alert WHERE metric = 'storage'")
     alerts = [(r["tenant_id"], r["value"], r["armed"], r["used"], r["cleared_at"] is not None) for r in rows]
     assert len(alerts) == len(set(alerts))

@@ -1,7 +1,7 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from services.usage.counters.tally import NOTHING, Amount, Kind
+from services.usage.counters.tally import NOTHING, Amount, Hidden, Kind
 
 
 @dataclass(slots=True)
@@ -14,3 +14,4 @@ class Correction:
     kinds: dict[Kind, Amount] = field(default_factory=dict)
     projects: dict[UUID, Amount] = field(default_factory=dict)
     users: dict[UUID, Amount] = field(default_factory=dict)
+    hidden: Hidden = field(default_factory=Hidden)

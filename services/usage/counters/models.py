@@ -49,7 +49,9 @@ class TenantUsage(SQLModel, table=True):
 
 
 class UsageBreakdown(SQLModel, table=True):
-    """One file type and category of a tenant; all rows of a tenant sum to its `TenantUsage`."""
+    """One file type and category of a tenant; all rows of a tenant sum to its `TenantUsage`. `last_updated`: when files
+    came or went last.
+    """
 
     __tablename__ = "usage_breakdown"
     __table_args__ = (CheckConstraint("file_count >= 0"), CheckConstraint("total_size >= 0"))
@@ -60,3 +62,7 @@ class UsageBreakdown(SQLModel, table=True):
     file_count: int = Field(sa_type=BigInteger)
     total_size: int = Field(sa_type=BigInteger)
     last_updated: datetime = Field(sa_type=TIMESTAMP(timezone=True))
+    trashed_bytes: int = Field(default=0, sa_type=BigInteger)
+    trashed_files: int = Field(default=0, sa_type=BigInteger)
+    version_bytes: int = Field(default=0, sa_type=BigInteger)
+    version_files: int = Field(default=0, sa_type=BigInteger)

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.usage.counters.rules import Change, State
 from services.usage.counters.snapshot import Snapshot
-from services.usage.counters.tally import Amount
+from services.usage.counters.tally import Amount, Hidden
 from services.usage.entitlements.rules import Terms
 from services.usage.history.repository import gauge_of
 from services.usage.metering.repository import MEASURED
@@ -60,16 +60,35 @@ _SAVE = """
     WHERE u.tenant_id = s.tenant_id
 """
 
+# A kind that nothing else is known of was gone past, and comes with a replay.
+_HIDE = """
+    INSERT INTO usage_breakdown AS b (tenant_id, file_type, category, file_count, total_size, last_updated,
+                                      trashed_bytes, trashed_files, version_bytes, version_files)
+    SELECT h.tenant_id, h.file_type, h.category, 0, 0, $8, h.trashed_bytes, h.trashed_files, h.version_bytes,
+           h.version_files
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+         AS h(tenant_id, file_type, category, trashed_bytes, trashed_files, version_bytes, version_files)
+    ON CONFLICT (tenant_id, file_type, category) DO UPDATE
+    SET trashed_bytes = b.trashed_bytes + excluded.trashed_bytes,
+        trashed_files = b.trashed_files + excluded.trashed_files,
+        version_bytes = b.version_bytes + excluded.version_bytes,
+        version_files = b.version_files + excluded.version_files
+"""
+
 # One statement is one snapshot: the breakdown cannot be of another moment than the total.
 _SNAPSHOT = f"""
     SELECT u.tenant_id, u.position, u.bytes, u.files, u.entitlements_version AS version, u.plan,
            u.limit_bytes AS limit, u.trashed_bytes, u.trashed_files, u.version_bytes, u.version_files,
            u.last_reset, u.limits, $2::text AS timezone, statement_timestamp() AS as_of,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('file_type', b.file_type, 'category', b.category,
-                       'file_count', b.file_count, 'total_size', b.total_size, 'last_updated', b.last_updated)
+                       'file_count', b.file_count, 'total_size', b.total_size, 'trashed_bytes', b.trashed_bytes,
+                       'trashed_files', b.trashed_files, 'version_bytes', b.version_bytes,
+                       'version_files', b.version_files, 'last_updated', b.last_updated)
                    ORDER BY b.total_size DESC, b.file_type, b.category), '[]')
             FROM usage_breakdown AS b
-            WHERE b.tenant_id = u.tenant_id AND (b.file_count, b.total_size) <> (0, 0)) AS breakdown,
+            WHERE b.tenant_id = u.tenant_id
+                AND (b.file_count, b.total_size, b.trashed_bytes, b.trashed_files, b.version_bytes, b.version_files)
+                    <> (0, 0, 0, 0, 0, 0)) AS breakdown,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('unit', t.unit, 'value', t.value,
                        'armed', t.armed, 'reached', t.reached)), '[]')
             FROM threshold_state AS t WHERE t.tenant_id = u.tenant_id AND t.metric = 'storage') AS arms,
@@ -135,6 +154,17 @@ class CounterRepository:
             *([getattr(usage.gauge, name) for usage in after] for name in _GAUGE),
             [usage.terms.limits for usage in after],
         )
+
+    async def hide(self, changes: Mapping[UUID, Hidden], now: datetime) -> None:
+        """By kind. Under the lock of the tenants' counters."""
+        rows = [
+            (tenant, *kind, *amounts)
+            for tenant, hidden in changes.items()
+            for kind, amounts in hidden.kinds.items()
+            if any(amounts)
+        ]
+        if rows:
+            await self._connection.execute(_HIDE, *map(list, zip(*rows, strict=True)), now)
 
     async def find_snapshot(self, tenant: UUID) -> Snapshot | None:
         zone = (await timezone_of(self._connection, [tenant]))[tenant]

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
 from services.usage.counters.correction import Correction
-from services.usage.counters.tally import FILE_EVENTS, NOTHING, Amount, Delta, Entry, Kind, ProjectMonth, Tally, Users
+from services.usage.counters.tally import (
+    FILE_EVENTS,
+    NOTHING,
+    Amount,
+    Delta,
+    Entry,
+    Hidden,
+    Kind,
+    ProjectMonth,
+    Tally,
+    Users,
+)
 from services.usage.entitlements.rules import UNKNOWN, Terms, newer
 from services.usage.history.gauge import UNMEASURED, Gauge, Meter, Readings
 from services.usage.months import Month
@@ -41,12 +52,13 @@ class Change:
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
     finished: Readings = field(default_factory=Readings)
     users: Users = field(default_factory=dict)
+    hidden: Hidden = field(default_factory=Hidden)
     others: Sequence[Crossings] = ()  # of the other metrics
 
     @property
     def differs(self) -> bool:
         """A file moved between kinds leaves the sums as they were, and counted late the position, too."""
-        return bool(self.after != self.before or self.deltas or self.projects or self.users)
+        return bool(self.after != self.before or self.deltas or self.projects or self.users or self.hidden)
 
     @property
     def rings(self) -> bool:
@@ -89,7 +101,8 @@ def fold(before: State, entries: Iterable[Entry], zone: tzinfo = UTC) -> Change:
         before.scale,
         meter.gauge(),
     )
-    return Change(before, after, tally.deltas, judgement.passed, tally.projects, meter.finished, tally.users)
+    parts = (tally.projects, meter.finished, tally.users, tally.hidden)
+    return Change(before, after, tally.deltas, judgement.passed, *parts)
 
 
 def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
@@ -99,8 +112,7 @@ def count_left_out(before: State, entry: Entry, zone: tzinfo = UTC) -> Change:
     gauge = change.after.gauge.reach(change.after.bytes)
     counted = replace(change.after, position=max(before.position, change.after.position), gauge=gauge)
     judged = review(counted, entry.time)
-    passed = [*change.passed, *judged.passed]
-    return Change(before, judged.after, change.deltas, passed, change.projects, change.finished, change.users)
+    return replace(change, before=before, after=judged.after, passed=[*change.passed, *judged.passed])
 
 
 def _is_half(event: Event | None) -> bool:
@@ -155,7 +167,7 @@ def adjust(before: State, correction: Correction, at: datetime, zone: tzinfo = U
     projects = {(project, Month.of(at, zone)): amount for project, amount in correction.projects.items()}
     after = replace(after, arms=judgement.arms, gauge=meter.gauge().reach(after.bytes))
     users = {user.int: [amount.bytes, amount.files] for user, amount in correction.users.items()}
-    return Change(before, after, deltas, judgement.passed, projects, meter.finished, users)
+    return Change(before, after, deltas, judgement.passed, projects, meter.finished, users, correction.hidden)
 
 
 class _Judgement:

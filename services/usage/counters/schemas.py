@@ -34,12 +34,18 @@ class StorageOut(BaseModel):
 
 
 class PartOut(BaseModel):
-    """`percentage` of all that is stored."""
+    """`percentage` of all that is stored. What lies in the trash and in older versions is part of `file_count` and
+    `total_size`.
+    """
 
     file_type: str
     category: str
     file_count: int
     total_size: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     percentage: float
     last_updated: datetime
 
@@ -81,7 +87,7 @@ class ThresholdOut(BaseModel):
 
 
 class SummaryOut(BaseModel):
-    """All of one moment: `position` is the last ledger entry counted, and the breakdown sums to `storage.used`."""
+    """All of one moment: `position` is the last ledger entry counted, and the breakdown sums to `storage`."""
 
     tenant_id: UUID
     plan: str | None

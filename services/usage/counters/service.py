@@ -8,7 +8,7 @@ from uuid import UUID
 from services.usage.counters.correction import Correction
 from services.usage.counters.repository import CounterRepository
 from services.usage.counters.rules import Change, adjust, count_left_out, fold, grant, rescale, review
-from services.usage.counters.tally import NOTHING
+from services.usage.counters.tally import NOTHING, Hidden
 from services.usage.entitlements.rules import Terms
 from services.usage.history.buckets import RETENTION, Retention
 from services.usage.history.repository import HistoryRepository
@@ -130,8 +130,16 @@ class CounterService:
         if projects:
             await ProjectRepository(connection).add_storage(projects, self._clock.now())
         await UserRepository(connection).add({c.after.tenant_id: c.users for c in kept}, self._clock.now())
+        if hidden := {change.after.tenant_id: change.hidden for change in kept if change.hidden}:
+            await self._hide(connection, hidden)
         finished = [(change.after.tenant_id, change.finished) for change in kept]
         await HistoryRepository(connection).add_readings(finished, self._retention, self._clock.now())
+
+    async def _hide(self, connection: Any, hidden: Mapping[UUID, Hidden]) -> None:
+        now = self._clock.now()
+        await CounterRepository(connection).hide(hidden, now)
+        await ProjectRepository(connection).hide(hidden)
+        await UserRepository(connection).hide(hidden, now)
 
 
 def _by_tenant(records: Iterable[Record]) -> dict[UUID, list[Record]]:

@@ -23,6 +23,10 @@ class Part(BaseModel):
     category: str
     file_count: int
     total_size: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     last_updated: datetime
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from services.usage.months import Month
@@ -19,6 +19,7 @@ from shared.events import (
     StorageAdjusted,
 )
 
+Key = TypeVar("Key")
 Kind = tuple[str, str]  # file type, category
 ProjectMonth = tuple[UUID, Month]
 FILE_EVENTS = frozenset({FileStored, FileReplaced, FileMoved, FileTrashed, FileRestored, FileDeleted, StorageAdjusted})
@@ -48,6 +49,7 @@ class Amount:
 
 NOTHING = Amount()
 Users = dict[int, list[int]]  # bytes and files of those who uploaded them, by the number of their id
+TRASH, VERSIONS = 0, 2  # where their bytes and files begin in what is hidden
 
 
 @dataclass(slots=True)
@@ -60,9 +62,37 @@ class Delta:
 
 
 @dataclass(slots=True)
+class Hidden:
+    """Bytes and files in the trash, then bytes and files in older versions: what came and went of each kind, project
+    and person. Few entries speak of any, and the others pay nothing for it.
+    """
+
+    kinds: dict[Kind, list[int]] = field(default_factory=dict)
+    projects: dict[UUID, list[int]] = field(default_factory=dict)
+    users: dict[UUID, list[int]] = field(default_factory=dict)
+
+    def take(self, file: FileEvent, part: int, sign: int) -> None:
+        self.add(self.kinds, (file.file_type, file.category), part, sign * file.size, sign)
+        if file.project_id is not None and file.project_id.int:
+            self.add(self.projects, file.project_id, part, sign * file.size, sign)
+        if file.uploaded_by is not None:
+            self.add(self.users, file.uploaded_by, part, sign * file.size, sign)
+
+    @staticmethod
+    def add(held: dict[Key, list[int]], key: Key, part: int, size: int, files: int) -> None:
+        amounts = held.setdefault(key, [0, 0, 0, 0])
+        amounts[part] += size
+        amounts[part + 1] += files
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds or self.projects or self.users)
+
+
+@dataclass(slots=True)
 class Tally:
     """Walks along: `trashed` and `versions` are parts of `bytes` and `files`, and so are the sums over all kinds.
-    `projects` have what came and went in each month of `zone`, `users` of which person's files it was.
+    `projects` have what came and went in each month of `zone`, `users` of which person's files it was. `hidden` is
+    part of all of these.
     """
 
     bytes: int
@@ -73,6 +103,7 @@ class Tally:
     deltas: dict[Kind, Delta] = field(default_factory=dict)
     projects: dict[ProjectMonth, Amount] = field(default_factory=dict)
     users: Users = field(default_factory=dict)
+    hidden: Hidden = field(default_factory=Hidden)
 
     def take(self, event: FileEvent, entry: Entry) -> datetime:
         """Counts one event; returns when it happened."""
@@ -82,7 +113,7 @@ class Tally:
             at, sign = event.stored_at, 1
             if event.version_of is not None:
                 at = entry.time  # its bytes are older than its being a version
-                self.versions = self.versions.plus(event.size, 1)
+                self._keep(event, 1)
         elif kind is FileDeleted:
             at, sign = self._leave(event), -1  # type: ignore[arg-type]
         else:
@@ -93,10 +124,18 @@ class Tally:
 
     def _leave(self, event: FileDeleted) -> datetime:
         if event.version_of is not None:
-            self.versions = self.versions.plus(-event.size, -1)
+            self._keep(event, -1)
         if event.trashed:
-            self.trashed = self.trashed.plus(-event.size, -1)
+            self._trash(event, -1)
         return event.deleted_at
+
+    def _keep(self, event: FileEvent, sign: int) -> None:
+        self.versions = self.versions.plus(sign * event.size, sign)
+        self.hidden.take(event, VERSIONS, sign)
+
+    def _trash(self, event: FileEvent, sign: int) -> None:
+        self.trashed = self.trashed.plus(sign * event.size, sign)
+        self.hidden.take(event, TRASH, sign)
 
     def _change(self, event: FileEvent | StorageAdjusted) -> datetime:
         """What brings no new file and takes none away."""
@@ -108,10 +147,10 @@ class Tally:
             case FileMoved():
                 return self._exchange(event, event.previous, event.moved_at)
             case FileTrashed():
-                self.trashed = self.trashed.plus(event.size, 1)
+                self._trash(event, 1)
                 return event.trashed_at
             case FileRestored():
-                self.trashed = self.trashed.plus(-event.size, -1)
+                self._trash(event, -1)
                 return event.restored_at
             case StorageAdjusted():
                 return self._adjust(event)

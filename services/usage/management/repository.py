@@ -29,7 +29,11 @@ _CLAIM = """
 # Counters and breakdown change only under the lock of the counters.
 _LOCK = "SELECT FROM tenant_usage WHERE tenant_id = $1 FOR UPDATE"
 _SUMS = """
-    SELECT (u.bytes, u.files) = (coalesce(sum(b.total_size), 0), coalesce(sum(b.file_count), 0))
+    SELECT (u.bytes, u.files, u.trashed_bytes, u.trashed_files, u.version_bytes, u.version_files) = (
+        coalesce(sum(b.total_size), 0), coalesce(sum(b.file_count), 0),
+        coalesce(sum(b.trashed_bytes), 0), coalesce(sum(b.trashed_files), 0),
+        coalesce(sum(b.version_bytes), 0), coalesce(sum(b.version_files), 0)
+    )
     FROM tenant_usage AS u LEFT JOIN usage_breakdown AS b USING (tenant_id) WHERE u.tenant_id = $1 GROUP BY u.tenant_id
 """
 

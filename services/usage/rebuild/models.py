@@ -27,6 +27,14 @@ class Rebuild(SQLModel, table=True):
     whole: bool = False
 
 
+class RebuildWanted(SQLModel, table=True):
+    """A migration has added what only the ledgers can fill: once, by the next worker."""
+
+    __tablename__ = "rebuild_wanted"
+
+    reason: str = Field(primary_key=True, sa_type=Text)
+
+
 class FoldCheckpoint(SQLModel, table=True):
     """What a tenant's ledger sums to after entry `position`, by kind, project and user."""
 

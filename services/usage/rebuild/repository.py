@@ -23,6 +23,8 @@ _NEWEST = """
 """
 _DONE = "SELECT true FROM rebuild WHERE reason = $1 AND started_at >= $2 AND (whole OR NOT $3) LIMIT 1"
 _FIND_NEWEST = "SELECT * FROM rebuild WHERE reason = $1 ORDER BY started_at DESC, id DESC LIMIT 1"
+_WANTED = "SELECT true FROM rebuild_wanted WHERE reason = $1"
+_SETTLE = "DELETE FROM rebuild_wanted WHERE reason = $1"
 _COUNTED = "SELECT true FROM tenant_usage WHERE tenant_id = $1"
 
 
@@ -78,6 +80,15 @@ async def is_done(connection: Any, reason: str, since: datetime, *, whole: bool 
 async def find_newest(connection: Any, reason: str) -> Rebuild | None:
     row = await connection.fetchrow(_FIND_NEWEST, reason)
     return None if row is None else Rebuild(**row)
+
+
+async def is_wanted(connection: Any, reason: str) -> bool:
+    return bool(await connection.fetchval(_WANTED, reason))
+
+
+async def settle(connection: Any, reason: str) -> None:
+    """It is wanted no more."""
+    await connection.execute(_SETTLE, reason)
 
 
 async def is_counted(connection: Any, tenant: UUID) -> bool:

@@ -6,14 +6,16 @@ from typing import Any, Literal
 from uuid import UUID
 
 from services.usage.counters.correction import Correction
-from services.usage.counters.tally import Amount
+from services.usage.counters.tally import TRASH, VERSIONS, Amount, Hidden
 
 Part = Literal["total", "trash", "versions", "kind", "project", "user"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user."""
+    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user; of
+    trash and versions nothing, or one of these behind its name: `("kind", "image", "avatars")`.
+    """
 
     tenant_id: UUID
     position: int
@@ -43,6 +45,8 @@ def correct(differences: Iterable[Difference]) -> Correction:
         match difference.part:
             case "total":
                 correction.total = difference.delta
+            case "trash" | "versions" if difference.key:
+                _hide(correction.hidden, difference)
             case "trash":
                 correction.trashed = difference.delta
             case "versions":
@@ -55,3 +59,14 @@ def correct(differences: Iterable[Difference]) -> Correction:
             case "user":
                 correction.users[UUID(difference.key[0])] = difference.delta
     return correction
+
+
+def _hide(hidden: Hidden, difference: Difference) -> None:
+    part, delta = TRASH if difference.part == "trash" else VERSIONS, difference.delta
+    match difference.key:
+        case ("kind", file_type, category):
+            hidden.add(hidden.kinds, (file_type, category), part, delta.bytes, delta.files)
+        case ("project", project):
+            hidden.add(hidden.projects, UUID(project), part, delta.bytes, delta.files)
+        case ("user", user):
+            hidden.add(hidden.users, UUID(user), part, delta.bytes, delta.files)

@@ -16,7 +16,9 @@ class FigureOut(BaseModel):
 
 
 class CounterDifferenceOut(BaseModel):
-    """`key`: file type and category of a kind, the id of a project or user; nothing for a total."""
+    """`key`: file type and category of a kind, the id of a project or user; nothing for a total. `trash` and `versions`
+    are the tenant's, with an empty key, or those of a kind, project or user, whose key begins with that word.
+    """
 
     part: Part
     key: list[str]

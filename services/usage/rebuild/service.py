@@ -70,9 +70,12 @@ class Rebuilder:
         self._changed = changed
         self._announced = announced
 
-    async def run(self, tenant: UUID | None, reason: str, *, repair: bool, resume: bool = False) -> Outcome:
-        """`resume`: goes on from where the last one ended, instead of from the first entry. Raises LedgerUnreachable
-        with nothing changed, RebuildRunning.
+    async def run(
+        self, tenant: UUID | None, reason: str, *, repair: bool, resume: bool = False, only_hidden: bool = False
+    ) -> Outcome:
+        """`resume`: goes on from where the last one ended, instead of from the first entry. `only_hidden`: looks at
+        trash and versions of kinds, projects and people alone. Raises LedgerUnreachable with nothing changed,
+        RebuildRunning.
         """
         started = self._clock.now()
         async with self._working(tenant, repair=repair) as work:
@@ -84,6 +87,8 @@ class Rebuilder:
                 await work.shadow.note_letters()
                 await self._catch_up(work)
                 await work.shadow.compare()
+                if only_hidden:
+                    await work.shadow.keep_hidden()
                 tenants, entries = await work.shadow.seen()
                 differing, number = await work.shadow.count_differing()
                 work.differences = (await work.shadow.page(UUID(int=0), SHOWN))[:SHOWN]

@@ -101,6 +101,16 @@ _COMPARE = """
         FROM rebuild_part WHERE project_id <> $2 GROUP BY tenant_id, project_id
         UNION ALL SELECT tenant_id, 'user', ARRAY[owner::text], sum(bytes), sum(files)
         FROM rebuild_part WHERE owner IS NOT NULL GROUP BY tenant_id, owner
+        UNION ALL SELECT tenant_id, h.part, k.key, sum(h.bytes), sum(h.files)
+        FROM rebuild_part, LATERAL (VALUES
+            ('trash', trashed_bytes, trashed_files), ('versions', version_bytes, version_files)
+        ) AS h(part, bytes, files), LATERAL (VALUES
+            (ARRAY['kind', file_type, category]), (ARRAY['project', nullif(project_id, $2)::text]),
+            (ARRAY['user', owner::text])
+        ) AS k(key)
+        WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
+            AND (h.bytes, h.files) <> (0, 0) AND k.key[2] IS NOT NULL
+        GROUP BY tenant_id, h.part, k.key
     ), counted AS (
         SELECT tenant_id, 'total' AS part, '{}'::text[] AS key, bytes, files FROM asked
         UNION ALL SELECT tenant_id, 'trash', '{}', trashed_bytes, trashed_files FROM asked
@@ -111,12 +121,34 @@ _COMPARE = """
         FROM project_storage AS p WHERE $1::uuid IS NULL OR p.tenant_id = $1
         UNION ALL SELECT w.tenant_id, 'user', ARRAY[w.user_id::text], w.bytes, w.files
         FROM user_usage AS w WHERE $1::uuid IS NULL OR w.tenant_id = $1
+        UNION ALL SELECT c.tenant_id, h.part, c.key, h.bytes, h.files
+        FROM (
+            SELECT tenant_id, ARRAY['kind', file_type, category], trashed_bytes, trashed_files, version_bytes,
+                version_files
+            FROM usage_breakdown
+            UNION ALL SELECT tenant_id, ARRAY['project', project_id::text], trashed_bytes, trashed_files,
+                version_bytes, version_files
+            FROM project_storage
+            UNION ALL SELECT tenant_id, ARRAY['user', user_id::text], trashed_bytes, trashed_files, version_bytes,
+                version_files
+            FROM user_usage
+        ) AS c(tenant_id, key, trashed_bytes, trashed_files, version_bytes, version_files), LATERAL (VALUES
+            ('trash', trashed_bytes, trashed_files), ('versions', version_bytes, version_files)
+        ) AS h(part, bytes, files)
+        WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
+            AND (h.bytes, h.files) <> (0, 0) AND ($1::uuid IS NULL OR c.tenant_id = $1)
     )
     INSERT INTO rebuild_difference
     SELECT tenant_id, a.position, part, key, coalesce(l.bytes, 0), coalesce(l.files, 0),
         coalesce(c.bytes, 0), coalesce(c.files, 0)
     FROM ledger AS l FULL JOIN counted AS c USING (tenant_id, part, key) JOIN asked AS a USING (tenant_id)
     WHERE (coalesce(l.bytes, 0), coalesce(l.files, 0)) <> (coalesce(c.bytes, 0), coalesce(c.files, 0))
+"""
+
+# Records that were gone past are settled with all they bring, or not at all: their tenants wait for a whole repair.
+_ONLY_HIDDEN = """
+    DELETE FROM rebuild_difference
+    WHERE part NOT IN ('trash', 'versions') OR key = '{}' OR tenant_id IN (SELECT tenant_id FROM rebuild_letter)
 """
 _SEEN = """
     SELECT count(*) AS tenants, coalesce(sum(u.position), 0)::bigint AS entries FROM tenant_usage AS u
@@ -202,6 +234,10 @@ class Shadow:
     async def compare(self) -> None:
         await self._connection.execute("ANALYZE rebuild_part")
         await self._connection.execute(_COMPARE, self._tenant, NO_PROJECT, timeout=PATIENCE)
+
+    async def keep_hidden(self) -> None:
+        """Of what differs only trash and versions of kinds, projects and people."""
+        await self._connection.execute(_ONLY_HIDDEN)
 
     async def seen(self) -> tuple[int, int]:
         """Tenants compared, and the entries of their ledgers."""

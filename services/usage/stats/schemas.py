@@ -35,14 +35,19 @@ class RecentUploadOut(BaseModel):
 
 
 class StatsOut(BaseModel):
-    """`quota` is of ledger entry `quota_position`. The breakdown is of entry `position` and sums to `stored`: the same
-    as `quota.used` where both positions are the same, which they are as soon as counting has caught up.
+    """`quota` is of ledger entry `quota_position`. The breakdown is of entry `position` and sums to `stored`, `files`
+    and what of them lies in the trash and in older versions. `stored` is the same as `quota.used` where both positions
+    are the same, which they are as soon as counting has caught up.
     """
 
     quota: StatsQuotaOut
     quota_position: int
     stored: int
     files: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     position: int
     as_of: datetime
     breakdown: list[PartOut]

@@ -36,7 +36,10 @@ _CHOOSE = "UPDATE tenant SET isolation = $2 WHERE tenant_id = $1 AND deleted_at 
 # As everybody locks: the tenant, then its counters.
 _GONE = "SELECT true FROM tenant WHERE tenant_id = $1 AND deleted_at IS NOT NULL FOR NO KEY UPDATE"
 _COUNTERS = "SELECT FROM tenant_usage WHERE tenant_id = $1 FOR UPDATE"
-_EMPTY = "tenant_id = $1 AND (file_count, total_size) = (0, 0)"
+_EMPTY = """
+    tenant_id = $1 AND (file_count, total_size, trashed_bytes, trashed_files, version_bytes, version_files)
+        = (0, 0, 0, 0, 0, 0)
+"""
 _NAMELESS = "UPDATE tenant SET slug = '', name = '', owner_id = $2 WHERE tenant_id = $1"
 _NOBODY = UUID(int=0)
 

@@ -23,9 +23,14 @@ _PAGE = "SELECT tenant_id FROM tenant_usage WHERE tenant_id > $1 ORDER BY tenant
 
 _DRIFT = """
     SELECT u.tenant_id FROM tenant_usage AS u
-    LEFT JOIN (SELECT tenant_id, sum(total_size) AS bytes, sum(file_count) AS files
+    LEFT JOIN (SELECT tenant_id, sum(total_size) AS bytes, sum(file_count) AS files,
+                      sum(trashed_bytes) AS trashed_bytes, sum(trashed_files) AS trashed_files,
+                      sum(version_bytes) AS version_bytes, sum(version_files) AS version_files
                FROM usage_breakdown WHERE tenant_id = ANY($1::uuid[]) GROUP BY tenant_id) AS b USING (tenant_id)
-    WHERE u.tenant_id = ANY($1::uuid[]) AND (u.bytes <> coalesce(b.bytes, 0) OR u.files <> coalesce(b.files, 0))
+    WHERE u.tenant_id = ANY($1::uuid[])
+        AND (u.bytes, u.files, u.trashed_bytes, u.trashed_files, u.version_bytes, u.version_files) <> (
+            coalesce(b.bytes, 0), coalesce(b.files, 0), coalesce(b.trashed_bytes, 0), coalesce(b.trashed_files, 0),
+            coalesce(b.version_bytes, 0), coalesce(b.version_files, 0))
 """
 
 

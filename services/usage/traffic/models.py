@@ -14,6 +14,10 @@ class ProjectStorage(SQLModel, table=True):
     project_id: UUID = Field(primary_key=True)
     bytes: int = Field(sa_type=BigInteger)
     files: int = Field(sa_type=BigInteger)
+    trashed_bytes: int = Field(default=0, sa_type=BigInteger)
+    trashed_files: int = Field(default=0, sa_type=BigInteger)
+    version_bytes: int = Field(default=0, sa_type=BigInteger)
+    version_files: int = Field(default=0, sa_type=BigInteger)
 
 
 class ProjectUsage(SQLModel, table=True):

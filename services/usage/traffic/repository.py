@@ -3,7 +3,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.usage.counters.tally import Amount
+from services.usage.counters.tally import Amount, Hidden
 from services.usage.months import Month
 from services.usage.traffic.rules import Key, Sum
 from services.usage.traffic.snapshot import NONE, Projects
@@ -49,6 +49,19 @@ _ADD_STORAGE = """
     SET storage_bytes = excluded.storage_bytes, updated_at = excluded.updated_at
 """
 
+_HIDE = """
+    INSERT INTO project_storage AS p (tenant_id, project_id, bytes, files,
+                                      trashed_bytes, trashed_files, version_bytes, version_files)
+    SELECT h.tenant_id, h.project_id, 0, 0, h.trashed_bytes, h.trashed_files, h.version_bytes, h.version_files
+    FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+         AS h(tenant_id, project_id, trashed_bytes, trashed_files, version_bytes, version_files)
+    ON CONFLICT (tenant_id, project_id) DO UPDATE
+    SET trashed_bytes = p.trashed_bytes + excluded.trashed_bytes,
+        trashed_files = p.trashed_files + excluded.trashed_files,
+        version_bytes = p.version_bytes + excluded.version_bytes,
+        version_files = p.version_files + excluded.version_files
+"""
+
 # Changes of files keep the row of a project right; what belongs to none is looked at when it has traffic. Traffic that
 # comes late finds its month as it was.
 _ADD_TRAFFIC = """
@@ -87,11 +100,15 @@ _ADD_TRAFFIC = """
 # to the month: what it held then it holds until there is another. $4 is the month's last day: a tenant whose counters
 # have not moved since then had what it has now, of the others the newest reading tells.
 _FIND = """
-    SELECT statement_timestamp() AS as_of, coalesce(u.position, 0) AS position, coalesce(u.bytes, 0) AS stored,
+    SELECT statement_timestamp() AS as_of, coalesce(u.position, 0) AS position,
+        jsonb_build_object('bytes', coalesce(u.bytes, 0), 'files', coalesce(u.files, 0),
+            'trashed_bytes', coalesce(u.trashed_bytes, 0), 'trashed_files', coalesce(u.trashed_files, 0),
+            'version_bytes', coalesce(u.version_bytes, 0), 'version_files', coalesce(u.version_files, 0)) AS stored,
         CASE WHEN u.day <= $4 THEN u.bytes ELSE
             (SELECT d.bytes FROM storage_day AS d WHERE d.tenant_id = $1 AND d.at <= $4 ORDER BY d.at DESC LIMIT 1)
         END AS ended,
-        (SELECT coalesce(jsonb_object_agg(project_id, bytes), '{}') FROM project_storage WHERE tenant_id = $1) AS held,
+        (SELECT coalesce(jsonb_object_agg(p.project_id, to_jsonb(p)), '{}')
+         FROM project_storage AS p WHERE p.tenant_id = $1) AS held,
         (SELECT coalesce(jsonb_agg(to_jsonb(newest) - 'tenant_id'), '[]') FROM (
             SELECT DISTINCT ON (project_id) * FROM project_usage
             WHERE tenant_id = $1 AND (year, month) <= ($2, $3) ORDER BY project_id, year DESC, month DESC
@@ -117,6 +134,17 @@ class ProjectRepository:
             [change.files for change in changes.values()],
             now,
         )
+
+    async def hide(self, changes: Mapping[UUID, Hidden]) -> None:
+        """By project. Under the lock of the tenants' counters."""
+        rows = [
+            (tenant, project, *amounts)
+            for tenant, hidden in changes.items()
+            for project, amounts in hidden.projects.items()
+            if any(amounts)
+        ]
+        if rows:
+            await self._connection.execute(_HIDE, *map(list, zip(*rows, strict=True)))
 
     async def add_traffic(self, sums: Mapping[Key, Sum], now: datetime) -> None:
         await self._connection.execute(

@@ -1,12 +1,13 @@
 """Traffic of projects and months. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
+from typing import Any
 from uuid import UUID
 
 from services.usage.months import Month
-from services.usage.traffic.snapshot import NONE, ProjectMonth, Projects
+from services.usage.traffic.snapshot import NONE, ProjectMonth, Projects, Stored
 from shared.events import TrafficRecorded
 
 Key = tuple[UUID, Month, UUID]  # tenant, its month, project or NONE
@@ -42,18 +43,34 @@ def parts(found: Projects, month: Month, *, current: bool) -> list[ProjectMonth]
     other what was stored at its end; what belongs to no project is the rest.
     """
     by_project = {part.project_id: _in(month, part) for part in found.months}
-    if current:
-        held = {project: max(0, size) for project, size in found.held.items()}
-        whole: int | None = found.stored
-    else:
-        held = {project: part.storage_bytes for project, part in by_project.items() if project != NONE}
-        whole = found.ended
-    if whole is not None:
-        held[NONE] = max(0, whole - sum(held.values()))
-        for project in by_project.keys() | held.keys():
-            part = by_project.get(project) or _nothing(project, month)
-            by_project[project] = part.model_copy(update={"storage_bytes": held.get(project, 0)})
-    return sorted((part for part in by_project.values() if part.created_at or part.storage_bytes), key=_by_size)
+    for project, amounts in (_now(found, by_project) if current else _then(found, by_project)).items():
+        part = by_project.get(project) or _nothing(project, month)
+        by_project[project] = part.model_copy(update=amounts)
+    return sorted((part for part in by_project.values() if _is_there(part)), key=_by_size)
+
+
+def _now(found: Projects, known: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+    held = {project: Stored() for project in known if project != NONE}
+    held |= {project: _minus(stored, ()) for project, stored in found.held.items()}
+    held[NONE] = _minus(found.stored, list(held.values()))
+    return {project: {"storage_bytes": stored.bytes, "stored": stored} for project, stored in held.items()}
+
+
+def _then(found: Projects, by_project: Mapping[UUID, ProjectMonth]) -> dict[UUID, dict[str, Any]]:
+    if found.ended is None:
+        return {}
+    held = {project: part.storage_bytes for project, part in by_project.items() if project != NONE}
+    held[NONE] = max(0, found.ended - sum(held.values()))
+    return {project: {"storage_bytes": size} for project, size in held.items()}
+
+
+def _minus(stored: Stored, others: Collection[Stored]) -> Stored:
+    """Never less than nothing."""
+    return Stored(**{name: max(0, size - sum(getattr(o, name) for o in others)) for name, size in stored})
+
+
+def _is_there(part: ProjectMonth) -> bool:
+    return bool(part.created_at or part.storage_bytes or part.stored not in (None, Stored()))
 
 
 def _in(month: Month, part: ProjectMonth) -> ProjectMonth:
@@ -67,9 +84,12 @@ def _nothing(project: UUID, month: Month) -> ProjectMonth:
     return ProjectMonth(project_id=project, year=month.year, month=month.month)
 
 
-def total(found: Iterable[ProjectMonth], month: Month) -> ProjectMonth:
+def total(found: Sequence[ProjectMonth], month: Month, *, current: bool) -> ProjectMonth:
     """The tenant's."""
     whole = _nothing(NONE, month)
+    if current:
+        stored = [part.stored for part in found if part.stored is not None]
+        whole.stored = Stored(**{name: sum(getattr(s, name) for s in stored) for name in Stored.model_fields})
     for part in found:
         whole.traffic_in += part.traffic_in
         whole.traffic_out += part.traffic_out

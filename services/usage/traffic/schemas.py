@@ -11,6 +11,7 @@ from services.usage.traffic.snapshot import NONE, ProjectAt, ProjectMonth
 from shared.sizes import format_bytes
 
 _MB, _GB = 1024**2, 1024**3
+_NOW = ("files", "trashed_bytes", "trashed_files", "version_bytes", "version_files")
 
 
 def _check_month(text: str) -> str:
@@ -24,7 +25,10 @@ MonthText = Annotated[
 
 
 class AmountsOut(BaseModel):
-    """`traffic_bytes` is `traffic_in` (from clients) and `traffic_out` (to them) together. MB and GB are of 1024."""
+    """`traffic_bytes` is `traffic_in` (from clients) and `traffic_out` (to them) together. MB and GB are of 1024. What
+    lies in the trash and in older versions is part of `storage_bytes` and `files`; that and `files` are what is held
+    now, and null of any month but the one that runs.
+    """
 
     year: int
     month: int
@@ -39,10 +43,18 @@ class AmountsOut(BaseModel):
     storage_mb: float
     storage_gb: float
     storage_formatted: str
+    files: int | None
+    trashed_bytes: int | None
+    trashed_files: int | None
+    version_bytes: int | None
+    version_files: int | None
 
     @classmethod
     def of(cls, found: ProjectMonth, **more: object) -> Self:
+        stored = {} if found.stored is None else found.stored.model_dump(exclude={"bytes"})
         amounts = {
+            **dict.fromkeys(_NOW),
+            **stored,
             "year": found.year,
             "month": found.month,
             "traffic_bytes": found.traffic,

@@ -10,7 +10,7 @@ from services.usage.history.rules import flows
 from services.usage.months import Month, timezone_of
 from services.usage.traffic.repository import ProjectRepository
 from services.usage.traffic.rules import fold, parts, total
-from services.usage.traffic.snapshot import NONE, ProjectAt, ProjectMonth
+from services.usage.traffic.snapshot import NONE, ProjectAt, ProjectMonth, Stored
 from shared.clock import Clock
 from shared.db import Database
 from shared.events import TrafficRecorded
@@ -69,12 +69,16 @@ class ProjectReader:
                 raise ProjectNotFound
             listed = await self._list(connection, tenant, month)
         found = next((part for part in listed.items if part.project_id == project), None)
-        found = found or ProjectMonth(project_id=project, year=listed.month.year, month=listed.month.month)
+        if found is None:
+            stored = None if listed.total.stored is None else Stored()
+            found = ProjectMonth(project_id=project, year=listed.month.year, month=listed.month.month, stored=stored)
         return ProjectAt(**found.model_dump(), position=listed.position, as_of=listed.as_of)
 
     async def _list(self, connection: Any, tenant: UUID, asked: Month | None) -> ProjectList:
         zone = (await timezone_of(connection, [tenant]))[tenant]
-        month = asked or Month.of(self._clock.now(), zone)
+        runs = Month.of(self._clock.now(), zone)
+        month = asked or runs
         found = await ProjectRepository(connection).find(tenant, month)
-        items = parts(found, month, current=month == Month.of(self._clock.now(), zone))
-        return ProjectList(month, items, total(items, month), found.position, found.as_of)
+        items = parts(found, month, current=month == runs)
+        whole = total(items, month, current=month == runs)
+        return ProjectList(month, items, whole, found.position, found.as_of)

@@ -6,8 +6,21 @@ from pydantic import BaseModel
 NONE = UUID(int=0)  # in place of a project: the tenant's files and requests that belong to none
 
 
+class Stored(BaseModel):
+    """What is held now; what lies in the trash and in older versions is part of `bytes` and `files`."""
+
+    bytes: int = 0
+    files: int = 0
+    trashed_bytes: int = 0
+    trashed_files: int = 0
+    version_bytes: int = 0
+    version_files: int = 0
+
+
 class ProjectMonth(BaseModel):
-    """Bytes; without times it has no row: the project has had no traffic and no change in the month."""
+    """Bytes; without times it has no row: the project has had no traffic and no change in the month. `stored`: of the
+    month that runs.
+    """
 
     project_id: UUID
     year: int
@@ -16,6 +29,7 @@ class ProjectMonth(BaseModel):
     traffic_out: int = 0
     requests: int = 0
     storage_bytes: int = 0
+    stored: Stored | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -37,8 +51,8 @@ class Projects(BaseModel):
     """
 
     months: list[ProjectMonth]
-    held: dict[UUID, int]
-    stored: int
+    held: dict[UUID, Stored]
+    stored: Stored
     ended: int | None
     position: int
     as_of: datetime

@@ -16,4 +16,8 @@ class UserUsage(SQLModel, table=True):
     user_id: UUID = Field(primary_key=True)
     bytes: int = Field(sa_type=BigInteger)
     files: int = Field(sa_type=BigInteger)
+    trashed_bytes: int = Field(default=0, sa_type=BigInteger)
+    trashed_files: int = Field(default=0, sa_type=BigInteger)
+    version_bytes: int = Field(default=0, sa_type=BigInteger)
+    version_files: int = Field(default=0, sa_type=BigInteger)
     updated_at: datetime = Field(sa_type=TIMESTAMP(timezone=True))

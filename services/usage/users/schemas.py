@@ -9,14 +9,19 @@ from shared.sizes import format_bytes
 
 
 class UserUsageOut(BaseModel):
-    """Files that `user_id` uploaded, in the trash and as older versions, too; null: nobody known did,
-    less than nothing where a correction took away what is still somebody's. `percentage` of all that is stored.
+    """Files that `user_id` uploaded; what of them lies in the trash and in older versions is part of `bytes` and
+    `files`. Null: nobody known did, less than nothing where a correction took away what is still somebody's.
+    `percentage` of all that is stored.
     """
 
     user_id: UUID | None
     bytes: int
     bytes_formatted: str
     files: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     percentage: float
     updated_at: datetime | None
 
@@ -26,13 +31,15 @@ class UserUsageOut(BaseModel):
 
 
 class UsersOut(BaseModel):
-    """A page, of one moment: all pages of a position sum to `bytes` and `files` of the tenant, for those who may see
-    everybody.
-    """
+    """A page, of one moment: all pages of a position sum to what the tenant has, for those who may see everybody."""
 
     items: list[UserUsageOut]
     next_cursor: str | None
     bytes: int
     files: int
+    trashed_bytes: int
+    trashed_files: int
+    version_bytes: int
+    version_files: int
     position: int
     as_of: datetime

@@ -31,7 +31,7 @@ class UserReader:
         return UsersOut(
             items=[_item(row, found["bytes"]) for row in rows[: page.limit]],
             next_cursor=encode_cursor(more["bytes"], more["user_id"]) if more else None,
-            **{name: found[name] for name in ("bytes", "files", "position", "as_of")},
+            **{name: value for name, value in found.items() if name != "items"},
         )
 
 

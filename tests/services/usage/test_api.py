@@ -221,6 +221,7 @@ async def test_a_project_s_month(api: Api) -> None:
         "storage_mb": 3.0,
         "storage_gb": 0.0,
         "storage_formatted": "3 MB",
+        **dict.fromkeys(("files", "trashed_bytes", "trashed_files", "version_bytes", "version_files")),
     }
     status, listed = await api.get(f"/api/usage/projects?month={march:%Y-%m}")
     assert (status, [item["project_id"] for item in listed["items"]]) == (200, [str(project), None])

@@ -18,7 +18,7 @@ from services.usage.history.models import (
 )
 from services.usage.management.models import CleanupDay, StorageManagement
 from services.usage.metering.models import TenantMonth
-from services.usage.rebuild.models import CounterAdjustment, FoldCheckpoint, Rebuild
+from services.usage.rebuild.models import CounterAdjustment, FoldCheckpoint, Rebuild, RebuildWanted
 from services.usage.tenants.models import IsolationGrant, Tenant
 from services.usage.thresholds.models import Alert, ThresholdChoice, ThresholdState
 from services.usage.traffic.models import ProjectStorage, ProjectUsage
@@ -30,6 +30,7 @@ MODELS: list[type[SQLModel]] = [
     CounterAdjustment,
     FoldCheckpoint,
     Rebuild,
+    RebuildWanted,
     TenantUsage,
     UsageBreakdown,
     ThresholdState,

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from services.usage.counters.repository import CounterRepository
 from services.usage.counters.snapshot import Snapshot
+from services.usage.errors import LedgerUnreachable
 from services.usage.live.service import CHANNEL
 from services.usage.schemas.provisioner import CHANNEL as TENANT
 from services.usage.settings import Settings
@@ -23,6 +24,7 @@ from shared.events import TenantDeleted, TenantUpdated
 from shared.kafka.publisher import Publisher
 from shared.kafka.records import Record
 from shared.outbox import Listener, Wake
+from shared.worker import Job
 from tests.fixtures.broker import EmbeddedBroker
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.fakes import FakeBilling, FakeLedger
@@ -47,6 +49,7 @@ class Running:
     ledger: FakeLedger
     bootstrap: str
     publisher: Publisher
+    jobs: Sequence[Job]
 
     async def send(self, *records: Record) -> None:
         for record in records:
@@ -122,10 +125,19 @@ async def running(usage_db: ServiceDatabase, own_broker: EmbeddedBroker) -> Asyn
             Database(usage_db.worker) as database,
         ):
             tasks: Sequence[asyncio.Task[Any]] = [asyncio.ensure_future(task()) for task in parts.tasks]
-            yield Running(database, ledger, own_broker.bootstrap, publisher)
+            yield Running(database, ledger, own_broker.bootstrap, publisher, parts.jobs)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_what_an_update_wants_filled_in_is_asked_for_at_once(running: Running) -> None:
+    [job] = [job for job in running.jobs if job.name == "filling"]
+    await job.run()  # nothing is wanted, nobody is asked
+    async with running.database.transaction() as connection:
+        await connection.execute("INSERT INTO rebuild_wanted VALUES ('hidden')")
+    with pytest.raises(LedgerUnreachable):  # and has no ledgers here
+        await job.run()
 
 
 async def test_from_the_ledger_to_the_alert(running: Running) -> None:

@@ -105,6 +105,25 @@ def test_people_hold_what_they_uploaded(history: History, cuts: list[int]) -> No
         assert held[person] == Amount(*_sum([file for file in history.files if file.by == person]))
 
 
+@given(history=histories(), cuts=st.lists(st.integers(0, 80), max_size=8))
+def test_trash_and_versions_of_every_kind_project_and_person_are_what_is_there(
+    history: History, cuts: list[int]
+) -> None:
+    held: dict[object, list[int]] = {}
+    state = State(TENANT)
+    for start, end in pairwise([0, *sorted(cut % (len(history.entries) + 1) for cut in cuts), len(history.entries)]):
+        change = fold(state, history.entries[max(0, start - 5) : end])  # some of them again
+        state = change.after
+        hidden = change.hidden
+        for key, amounts in (*hidden.kinds.items(), *hidden.projects.items(), *hidden.users.items()):
+            held[key] = [sum(pair) for pair in zip(held.get(key, [0] * 4), amounts, strict=True)]
+    for key in (*KINDS, *PROJECTS, *PEOPLE):
+        mine = [file for file in history.files if key in (file.kind, file.project, file.by)]
+        trash, versions = [file for file in mine if file.trashed], [file for file in mine if file.version]
+        assert held.pop(key, [0] * 4) == [*_sum(trash), *_sum(versions)]
+    assert held == {}
+
+
 def _sum(files: Sequence[File]) -> tuple[int, int]:
     return sum(file.size for file in files), len(files)
 

@@ -102,6 +102,8 @@ async def test_a_hundred_clean_ups_are_kept(here: World) -> None:
         "UPDATE tenant_usage SET bytes = 61, files = 3 WHERE tenant_id = $1",
         "UPDATE tenant_usage SET files = 3 WHERE tenant_id = $1",
         "UPDATE usage_breakdown SET total_size = 61 WHERE tenant_id = $1",
+        "UPDATE usage_breakdown SET trashed_bytes = 7 WHERE tenant_id = $1",
+        "UPDATE usage_breakdown SET version_files = 1 WHERE tenant_id = $1",
         "DELETE FROM usage_breakdown WHERE tenant_id = $1",
     ],
 )
@@ -112,8 +114,8 @@ async def test_where_categories_and_total_differ_the_ledger_says_which_is_wrong(
     assert await here.calculator.calculate(tenant, datetime.now(UTC), "access")
     assert calculations("access")["corrected"] == before + 1
     for table, sums in (("tenant_usage", "bytes, files"), ("usage_breakdown", "total_size, file_count")):
-        found = await query(here.dsn.worker, f"SELECT {sums} FROM {table} WHERE tenant_id = $1", tenant)
-        assert tuple(found[0]) == (60, 1)
+        sql = f"SELECT {sums}, trashed_bytes, version_files FROM {table} WHERE tenant_id = $1"
+        assert [tuple(row) for row in await query(here.dsn.worker, sql, tenant)] == [(60, 1, 0, 0)]
     assert (await here.get(tenant))[1]["total_used"] == 60
     adjusted = await query(here.dsn.superuser, "SELECT reason, position FROM counter_adjustment")
     assert [tuple(row) for row in adjusted] == [("calculation", 1)]

@@ -9,7 +9,7 @@ import pytest
 from services.usage.tenants.erasure import ERASED, KEPT, Eraser
 from shared.events import TenantDeleted, TenantUpdated
 from tests.fixtures.postgres import ServiceDatabase, query
-from tests.services.usage.samples import PEOPLE, PROJECTS, deleted, granted, stored, told, traffic
+from tests.services.usage.samples import PEOPLE, PROJECTS, File, deleted, granted, stored, told, traffic, trashed
 from tests.services.usage.test_isolation import fill
 from tests.services.usage.world import World, world
 
@@ -60,18 +60,19 @@ async def test_files_of_a_tenant_that_is_gone_still_go_one_by_one(here: World) -
     tenant, now = uuid4(), datetime.now(UTC)
     mine = {"tenant": tenant, "project": PROJECTS[0], "by": PEOPLE[0]}
     await here.apply(told(tenant), granted(1, 100, tenant=tenant), stored(1, 90, **mine), stored(2, 5, **mine))  # type: ignore[arg-type]
+    await here.apply(trashed(3, File(5, project=PROJECTS[0], by=PEOPLE[0]), tenant=tenant))
     await here.provisioner.settle()
     eraser = Eraser(here.worker)
     assert await eraser.run() == 0
     await here.apply(told(tenant, 2, TenantDeleted))
     await here.provisioner.settle()
-    await here.apply(deleted(3, 90, **mine), traffic(1, now, (None, 1, 1, 1), tenant=tenant))  # type: ignore[arg-type]
-    await here.apply(deleted(4, 5, **mine), told(tenant, 3, TenantUpdated))  # type: ignore[arg-type]
+    await here.apply(deleted(4, 90, **mine), traffic(1, now, (None, 1, 1, 1), tenant=tenant))  # type: ignore[arg-type]
+    await here.apply(deleted(5, 5, trashed=True, **mine), told(tenant, 3, TenantUpdated))  # type: ignore[arg-type]
     assert await left(here.dsn, tenant) > {"user_usage", "project_storage", "tenant_month"}
     assert await eraser.run() == 1
     assert await left(here.dsn, tenant) == {"tenant_usage", "tenant"}
     rows = await query(here.dsn.superuser, "SELECT position, bytes, files FROM tenant_usage")
-    assert [tuple(row) for row in rows] == [(4, 0, 0)]
+    assert [tuple(row) for row in rows] == [(5, 0, 0)]
     assert await eraser.run() == 0
 
 

@@ -38,9 +38,12 @@ async def test_it_finds_and_mends_what_was_missed(worker_db: Database, counters:
         assert await connection.fetchval("SELECT count(*) FROM alert WHERE tenant_id = $1", TENANT) == 3
 
 
-async def test_it_sees_a_breakdown_that_does_not_sum(worker_db: Database, counters: CounterService) -> None:
+@pytest.mark.parametrize("column", ["total_size", "file_count", "trashed_bytes", "version_files"])
+async def test_it_sees_a_breakdown_that_does_not_sum(
+    worker_db: Database, counters: CounterService, column: str
+) -> None:
     async with worker_db.acquire() as connection:
-        await connection.execute("UPDATE usage_breakdown SET total_size = total_size + 1 WHERE tenant_id = $1", TENANT)
+        await connection.execute(f"UPDATE usage_breakdown SET {column} = {column} + 1 WHERE tenant_id = $1", TENANT)
     assert await Sweep(worker_db, counters, FixedClock(EARLY)).run() == (6, 1)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.usage.months import Month
 from services.usage.traffic.rules import fold, parts, total
-from services.usage.traffic.snapshot import NONE, ProjectMonth, Projects
+from services.usage.traffic.snapshot import NONE, ProjectMonth, Projects, Stored
 from shared.events import TrafficItem, TrafficRecorded
 from tests.services.usage.samples import PROJECTS, TENANT
 
@@ -22,6 +22,7 @@ ITEMS = st.builds(
     bytes_out=SIZES,
     requests=st.integers(0, 99),
 )
+HELD = st.builds(Stored, **dict.fromkeys(Stored.model_fields, SIZES))
 EVENTS = st.builds(
     TrafficRecorded,
     tenant_id=st.sampled_from(TENANTS),
@@ -63,13 +64,13 @@ def test_a_stretch_is_of_the_month_it_ends_in(until: datetime, zone: str, month:
 
 @given(
     months=st.dictionaries(st.sampled_from([NONE, *PROJECTS]), st.tuples(SIZES, SIZES, st.integers(5, 7))),
-    held=st.dictionaries(st.sampled_from(PROJECTS), SIZES),
-    rest=SIZES,
+    held=st.dictionaries(st.sampled_from(PROJECTS), HELD),
+    rest=HELD,
     current=st.booleans(),
     known=st.booleans(),
 )
 def test_parts_sum_to_the_total(
-    months: dict[UUID, tuple[int, int, int]], held: dict[UUID, int], rest: int, *, current: bool, known: bool
+    months: dict[UUID, tuple[int, int, int]], held: dict[UUID, Stored], rest: Stored, *, current: bool, known: bool
 ) -> None:
     """`known`: what the tenant had when the month ended. Rows of May and June tell of July what is still there."""
     rows = [
@@ -77,14 +78,19 @@ def test_parts_sum_to_the_total(
         for project, (size, stored, m) in months.items()
     ]
     kept = sum(stored for project, (_, stored, _) in months.items() if project != NONE)
-    stored, ended = sum(held.values()) + rest, kept + rest
+    stored = Stored(**{name: sum(getattr(s, name) for s in (*held.values(), rest)) for name in Stored.model_fields})
+    ended = kept + rest.bytes
     projects = Projects(months=rows, held=held, stored=stored, ended=ended if known else None, position=1, as_of=JULY)
     month = Month(2026, 7)
     found = parts(projects, month, current=current)
-    whole = total(found, month)
+    whole = total(found, month, current=current)
     assert whole.traffic == sum(size for size, _, m in months.values() if m == month.month)
     of_none = months.get(NONE, (0, 0, 0))[1]
-    assert whole.storage_bytes == (stored if current else ended if known else kept + of_none)
+    assert whole.storage_bytes == (stored.bytes if current else ended if known else kept + of_none)
+    assert whole.stored == (stored if current else None)
+    there = {project: amounts for project, amounts in {**held, NONE: rest}.items() if amounts != Stored()}
+    shown = {part.project_id: part.stored for part in found if part.stored not in (None, Stored())}
+    assert shown == (there if current else {})
     assert len({part.project_id for part in found}) == len(found)
     assert {(part.year, part.month) for part in found} <= {month}
 
