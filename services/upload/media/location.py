@@ -148,7 +148,7 @@ def _png(content: Content) -> Iterator[Span]:
         if end > len(content):
             raise LocationStays("The PNG is cut short.")
         if kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
-            data = content[at + 8 : at + 8 + size]
+            data = _metadata(content, slice(at + 8, at + 8 + size))
             cleaned = _chunk(kind, data)
             if cleaned is None:
                 at = end
@@ -184,9 +184,9 @@ def _webp(content: Content) -> Iterator[Span]:
         kind, size = struct.unpack_from("<4sI", content, at)
         payload = slice(at + 8, min(at + 8 + size, end))
         if kind == b"EXIF":
-            content[payload] = _exif(content[payload])
+            content[payload] = _exif(_metadata(content, payload))
         elif kind == b"XMP ":
-            content[payload] = xmp.without_place(content[payload])
+            content[payload] = xmp.without_place(_metadata(content, payload))
         at += 8 + size + size % 2
     yield Span(0, end)
 
@@ -198,7 +198,7 @@ def _gif(content: Content) -> Iterator[Span]:
         end = content.find(_GIF_END, start)
         if end < 0:
             raise LocationStays("The GIF is not well formed.")
-        content[start:end] = xmp.without_place(content[start:end])
+        content[start:end] = xmp.without_place(_metadata(content, slice(start, end)))
         at = content.find(_GIF_XMP, end)
     yield Span(0, len(content))
 
@@ -207,6 +207,13 @@ def _tiff(content: Content) -> Iterator[Span]:
     with memoryview(content) as view:
         tiff.blank_location(view)
     yield Span(0, len(content))
+
+
+def _metadata(content: Content, where: slice) -> bytes:
+    """A copy, of which several are made before it is clean."""
+    if where.stop - where.start > heif.METADATA:
+        raise LocationStays("It has more metadata than is looked at.")
+    return content[where]
 
 
 def _heif(content: Content) -> Iterator[Span]:

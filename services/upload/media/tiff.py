@@ -10,6 +10,7 @@ GPS, EXIF, SUB_IFDS, XMP, IPTC, PHOTOSHOP = 0x8825, 0x8769, 0x014A, 0x02BC, 0x83
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 DIRECTORIES = 1000
 ENTRIES = 100_000  # of all directories
+LARGEST = 8 * 1024 * 1024  # bytes of one value that is looked through
 
 Content = memoryview
 
@@ -56,6 +57,8 @@ def blank_location(content: Content) -> None:
                 found.blank(found.number(entry.value, found.format.offset))
                 found.remove(directory, entry)
             elif entry.tag in _TEXTS:
+                if entry.size > LARGEST:
+                    raise Malformed("more metadata than is looked at")
                 # Let go at once, for what is seen through it may be closed while an error still holds this frame.
                 with content[entry.value : entry.value + entry.size] as text:
                     text[:] = _TEXTS[entry.tag](bytes(text))

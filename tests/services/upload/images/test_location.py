@@ -3,13 +3,18 @@
 import io
 import mmap
 import struct
+import tracemalloc
 import zlib
 from base64 import b64encode
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from PIL import Image
 
+from services.upload.blobs.local import LocalStore
+from services.upload.intake.stripped import write_stripped
 from services.upload.media.iptc import records_without_place, without_place
 from services.upload.media.location import LocationStays, strip
 from services.upload.media.rules import media_type
@@ -35,6 +40,8 @@ from tests.services.upload.images.photos import (
     sha256,
     told,
 )
+
+MIB = 1024 * 1024
 
 
 def stripped(content: bytes) -> bytes:
@@ -261,6 +268,60 @@ async def test_through_a_put(studio: Studio) -> None:
     assert (status, answer["code"]) == (422, "location_not_removable")
     assert (await who.quota())["used"] == len(kept)
     assert not await studio.query("SELECT FROM reservation")
+
+
+async def test_more_pixels_than_are_ever_unpacked(studio: Studio) -> None:
+    """A panorama is no less private: nothing is unpacked, so their number does not matter."""
+    made = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(made, "PNG", exif=exif())
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(made.getvalue()))
+    who = studio.photographer()
+    path = "/api/storage/content/documents/a.png?strip_location=true"
+    status, stored, _ = await who.call("PUT", path, data=made.getvalue())
+    assert status == 201, stored
+    kept = await who.get(f"/api/storage/files/{stored['file_id']}/content")
+    assert not contains_place(kept)
+    assert kept[-1000:] == made.getvalue()[-1000:]
+
+
+async def test_a_large_image_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    png, size = photo("PNG"), 40 * MIB
+    filling = (
+        struct.pack(">I4s", size, b"prVt")
+        + bytes(size)
+        + struct.pack(">I", zlib.crc32(bytes(size), zlib.crc32(b"prVt")))
+    )
+    store = LocalStore(tmp_path)
+    whole = tmp_path / "large.png"
+    whole.write_bytes(png[:-12] + filling + png[-12:])
+    del filling
+
+    async def pieces() -> AsyncIterator[bytes]:
+        with whole.open("rb") as file:
+            while piece := file.read(MIB):
+                yield piece
+
+    Image.init()  # its readers are loaded once
+    tracemalloc.start()
+    digest = await write_stripped(pieces(), store, "customers/a.png", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    await store.close()
+    assert peak < size // 2
+    assert digest.size > size
+    assert not contains_place((tmp_path / "blobs" / "customers" / "a.png").read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_more_metadata_than_is_looked_at_is_refused(kind: str) -> None:
+    size = 8 * MIB + 2
+    if kind == "PNG":
+        content = photo("PNG")[:8] + struct.pack(">I4s", size, b"tEXt") + bytes(size + 4)
+    else:
+        content = b"RIFF" + struct.pack("<I4s4sI", size + 12, b"WEBP", b"XMP ", size) + bytes(size)
+    with pytest.raises(LocationStays, match="more metadata"):
+        stripped(content)
 
 
 async def test_refused_rather_than_kept(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

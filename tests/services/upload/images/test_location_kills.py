@@ -111,6 +111,7 @@ async def test_joined(pg: PostgresServer, billing: Billing, tmp_path: Path, plac
         await die(process, ada.service.http, tus.call("POST", PATH, **wanted))
         answer = await tus.call("POST", PATH, **wanted)
         assert answer.status == 201, answer
+        assert not any(path.startswith("parts/") for path in await objects(ada.service.settings))
         await agrees(ada, billing, answer.headers["x-file-id"])
 
 
