@@ -1,5 +1,6 @@
 """The examples of docs/storage.md do what they say, as they are printed there; only the address is another one."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from deploy.local.demo.client import Person
 from tests.fixtures.parts import NPM
 from tests.fixtures.stack import ROOT, Stack, person
+from tests.services.upload.images.photos import photo
 
 REPORT = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer<<>>\n%%EOF\n"
 FILM = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
@@ -22,6 +24,7 @@ async def ada(stack: Stack, http: aiohttp.ClientSession, tmp_path: Path) -> Pers
     """With her files where the examples run."""
     (tmp_path / "report.pdf").write_bytes(REPORT)
     (tmp_path / "film.mp4").write_bytes(FILM)
+    (tmp_path / "photo.jpg").write_bytes(photo("JPEG"))
     return await person(stack, http)
 
 
@@ -45,9 +48,11 @@ def run(folder: Path, who: Person, *command: str) -> subprocess.CompletedProcess
 async def test_curl(stack: Stack, ada: Person, tmp_path: Path) -> None:
     told = r"""curl() { command curl -sS -w '%{stderr}%{http_code} ' "$@"; }; """
     done = run(tmp_path, ada, "bash", "-euc", "-o", "pipefail", told + example("curl", stack.url))
-    assert done.stderr.split() == b"201 412 201 201 206 201".split()
+    assert done.stderr.split() == b"201 412 201 201 201 206 201".split()
     assert b"%PDF-1.4\n1\r\n" in done.stdout
     assert b"Content-Range: bytes 37-46/47" in done.stdout
+    (kept,) = (await ada.get("/api/storage/files?name=photo.jpg"))["items"]
+    assert kept["sha256"] != hashlib.sha256(photo("JPEG")).hexdigest()
 
 
 @pytest.mark.parts("tus_js")

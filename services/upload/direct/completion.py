@@ -20,6 +20,7 @@ from services.upload.errors import DigestMismatch, ReservationLost
 from services.upload.files import repository as files
 from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Sender
 from services.upload.intake.intake import Intake
+from services.upload.intake.stripped import check_strippable, write_stripped
 from shared import faults
 from shared.db import Database
 from shared.errors import DomainError
@@ -114,10 +115,16 @@ class Completion:
         """The copy is what is measured and read: what is staged may be written again at any moment."""
         store, path = self._locations[upload.location], self._path(upload)
         try:
-            if path != upload.staged:
-                await self._copy(store, upload.staged, path)
+            if upload.placement.strip_location:
+                digest = await self._strip(upload, store, path, sha256)
                 faults.reach("direct.copied")
-            file = await self._judge(upload, store, path, sha256)
+            else:
+                if path != upload.staged:
+                    await self._copy(store, upload.staged, path)
+                    faults.reach("direct.copied")
+                digest = await self._measure(upload, store, path)
+                _check(digest, upload, sha256)
+            file = await self._judge(upload, path, digest)
         except BaseException:
             # The next attempt makes a copy of its own, and nobody counts this one.
             await asyncio.shield(asyncio.ensure_future(self._drop_copy(upload)))
@@ -130,20 +137,32 @@ class Completion:
         faults.reach("direct.settled")
         await self._drop_unused(upload, store, path)
 
-    async def _judge(self, upload: DirectUpload, store: BlobStore, path: str, sha256: str | None) -> FileStored:
+    async def _measure(self, upload: DirectUpload, store: BlobStore, path: str) -> Digest:
         found = await store.stat(path)
         if found is None:
             raise NotUploaded
         await self._cover(upload, found.size)
-        digest = await Digest.of(store.read(path, 0, found.size))
-        if not {sha256, upload.sha256} <= {None, digest.sha256}:
-            raise DigestMismatch
+        return await Digest.of(store.read(path, 0, found.size))
+
+    async def _judge(self, upload: DirectUpload, path: str, digest: Digest) -> FileStored:
         terms = await self._intake.terms(upload.tenant_id, digest.size, resumable=True)
         sender = Sender(upload.tenant_id, upload.user_id)
         file = self._acceptance.describe(sender, terms, upload.id, upload.placement, path, digest)
         if not await self._renew(upload):
             raise asyncio.CancelledError  # given up for dead: what is here may be deleted at any moment
         return file
+
+    async def _strip(self, upload: DirectUpload, store: BlobStore, path: str, sha256: str | None) -> Digest:
+        """Of the copy, which is made of what is staged at this moment, and has no location."""
+        found = await store.stat(upload.staged)
+        if found is None:
+            raise NotUploaded
+        await self._cover(upload, found.size)
+        staged = store.read(upload.staged, 0, found.size)
+        try:
+            return await write_stripped(staged, store, path, self._intake.spool, (sha256, upload.sha256))
+        except FileNotFoundError:
+            raise NotUploaded from None
 
     async def _copy(self, store: BlobStore, staged: str, path: str) -> None:
         try:
@@ -165,6 +184,8 @@ class Completion:
 
     async def _cover(self, upload: DirectUpload, size: int) -> None:
         """Raises SizeMismatch; and where no size was announced FileTooLarge, QuotaExceeded."""
+        if upload.placement.strip_location:
+            check_strippable(size)
         if upload.size is None:
             await self._intake.terms(upload.tenant_id, size, resumable=True)
             await self._reservations.of(upload).reserve(size)
@@ -218,3 +239,8 @@ class Completion:
         if upload.staged == upload.path:
             return upload.path
         return rules.attempt_path(upload.path, upload.attempt)
+
+
+def _check(digest: Digest, upload: DirectUpload, sha256: str | None) -> None:
+    if not {sha256, upload.sha256} <= {None, digest.sha256}:
+        raise DigestMismatch

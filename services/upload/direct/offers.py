@@ -16,8 +16,8 @@ Kind = Literal["form", "put", "session", "parts"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An upload of `size` bytes, None if nobody knows, that will be the file at `path`. `origin`: of the page that
-    sends it.
+    """An upload of `size` bytes, None if nobody knows, that will be the file at `path`; `rewritten`: with other bytes
+    than come. `origin`: of the page that sends it.
     """
 
     upload: UUID
@@ -27,6 +27,7 @@ class Wanted:
     content_type: str
     until: datetime
     in_parts: bool = False
+    rewritten: bool = False
     origin: str | None = None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.upload.direct.errors import PartsMissing
 from services.upload.errors import InvalidUpload
+from services.upload.files.rules import path_beside
 
 MIB = 1024 * 1024
 WHOLE = 100 * MIB  # bytes up to which a file is sent in one piece
@@ -77,11 +78,7 @@ def likely_part(arrived: Sequence[Part]) -> int:
 
 def attempt_path(path: str, attempt: int) -> str:
     """Where a completion puts the file: an attempt that was believed dead must not write over its successor's."""
-    if attempt <= 1:
-        return path
-    folder, name = path.rsplit("/", 1)
-    stem, dot, extension = name.partition(".")
-    return f"{folder}/{stem}.{attempt}{dot}{extension}"
+    return path if attempt <= 1 else path_beside(path, str(attempt))
 
 
 def _same(part: Part, listed: Listed) -> bool:

@@ -1,7 +1,7 @@
 """Direct uploads to an S3 store: a form with an exact limit, or presigned parts. minio's SDK signs, aiohttp carries.
 
 Parts go to the file's own path: their URLs name the multipart upload and are dead once it is put together. A form's
-policy is good until it expires, so what comes by one is staged and copied.
+policy is good until it expires, so what comes by one is staged and copied; so is what is not kept as it comes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,10 @@ class S3Offers:
     async def begin(self, wanted: Wanted) -> Offer:
         if wanted.in_parts or wanted.size is None:
             headers = {"Content-Type": wanted.content_type}
-            answer = parse_xml(await self._ask("POST", wanted.path, {"uploads": ""}, headers=headers))
+            key = staging(wanted.upload) if wanted.rewritten else wanted.path
+            answer = parse_xml(await self._ask("POST", key, {"uploads": ""}, headers=headers))
             backend = {"multipart": _text(answer, "UploadId")}
-            return Offer("parts", "PUT", wanted.path, part_size=rules.part_size(wanted.size), backend=backend)
+            return Offer("parts", "PUT", key, part_size=rules.part_size(wanted.size), backend=backend)
         return self._form(wanted, wanted.size)
 
     def part_url(self, upload: DirectUpload, number: int, until: datetime) -> str:

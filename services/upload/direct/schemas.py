@@ -24,6 +24,7 @@ TYPE_BYTES = 255
 class DirectUploadIn(BaseModel):
     """`file_size` in bytes is what is reserved and the most that is taken. `sha256` in hex is compared at the end.
     `multipart`: in parts although it is small. `expires_in`: seconds the offer is good, from its last sign of life.
+    `strip_location`: what is kept of a photo does not say where it was taken; `sha256` is that of what is sent.
     """
 
     file_name: str
@@ -36,7 +37,7 @@ class DirectUploadIn(BaseModel):
     project_id: UUID | None = None
     metadata: dict[str, Any] | None = None
     sha256: str | None = None
-    strip_location: bool = Field(default=False, description="Refused: these bytes do not pass through us")
+    strip_location: bool = False
     multipart: bool = False
     expires_in: int | None = Field(default=None, ge=5, le=604_800)
 
@@ -180,4 +181,4 @@ def read_placement(tree: Tree, name: str, said: Mapping[str, Any], declared: str
             return None
         return value if isinstance(value, str) else json.dumps(value)
 
-    return Placement.read(tree, name, text, declared or None).as_it_comes()
+    return Placement.read(tree, name, text, declared or None)

@@ -26,6 +26,7 @@ from services.upload.files.models import StoredFile
 from services.upload.intake.acceptance import Sender
 from services.upload.intake.intake import Intake
 from services.upload.intake.placement import Placement
+from services.upload.intake.stripped import check_strippable
 from services.upload.media import rules as media
 from shared.clock import Clock
 from shared.db import Database
@@ -73,6 +74,8 @@ class DirectUploadService:
         """Raises TypeNotAllowed, FileTooLarge, QuotaExceeded, EntitlementsUnknown, BackendUnsupported; then nothing
         was begun.
         """
+        if announced.placement.strip_location:
+            check_strippable(announced.size or 0)
         terms = await self._intake.terms(sender.tenant, announced.size or 0, resumable=True)
         self._check_type(terms, announced.placement.declared)
         offers = self._offers_of(terms.location)
@@ -199,6 +202,7 @@ class DirectUploadService:
             content_type=announced.placement.declared or BYTES,
             until=upload.expires_at,
             in_parts=announced.in_parts or (upload.size is not None and upload.size > rules.WHOLE),
+            rewritten=announced.placement.strip_location,
             origin=announced.origin,
         )
         offer = await offers.begin(wanted)
@@ -228,6 +232,8 @@ class DirectUploadService:
         arrived = await self._offers_of(upload.location).arrived(upload) or []
         here = sum(part.size for part in arrived if part.number not in numbers)
         least, likely = here + len(numbers), here + len(numbers) * rules.likely_part(arrived)
+        if upload.placement.strip_location:
+            check_strippable(least)
         await self._intake.terms(upload.tenant_id, least, resumable=True)
         await self._reservations.of(upload).cover(least, likely)
 

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
 from services.upload.errors import FileNotFound, ReservationLost
+from services.upload.files import repository
 from services.upload.files.models import StoredFile
 from services.upload.files.placing import placed
 from services.upload.files.service import BytesGone, FileService
 from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.intake import Intake
 from services.upload.intake.placement import Placement
+from services.upload.intake.stripped import check_strippable, write_stripped
 from services.upload.quota.changes import Change
 from services.upload.quota.rules import Settle
 from services.upload.quota.service import AccountService
@@ -23,8 +26,6 @@ from shared.events import FileStored
 from shared.ids import new_id
 
 ATTEMPTS = 3
-
-_OWNED = "SELECT 1 FROM stored_file WHERE location = $1 AND path = $2"
 
 
 class CopyService:
@@ -45,12 +46,12 @@ class CopyService:
         self._clock = clock
 
     async def copy_as(
-        self, sender: Sender, file_id: UUID, said: Mapping[str, Any], key: str | None
+        self, sender: Sender, file_id: UUID, said: Mapping[str, Any], key: str | None, *, strip_location: bool = False
     ) -> Stored | Repeated:
         """A new file; `said` is what is different of it. Raises FileNotFound, InvalidUpload and what `copy` raises."""
         for _ in range(ATTEMPTS):
             source = await self._files.get_live(sender.tenant, file_id)
-            placement = placed(self._intake.policy.tree, source, said)
+            placement = replace(placed(self._intake.policy.tree, source, said), strip_location=strip_location)
             try:
                 return await self.copy(sender, source, placement, Purpose(key=key))
             except BytesGone:
@@ -60,17 +61,23 @@ class CopyService:
     async def copy(
         self, sender: Sender, source: StoredFile, placement: Placement, purpose: Purpose, credit: int = 0
     ) -> Stored | Repeated:
-        """`credit`: bytes of the file it replaces. Raises QuotaExceeded, FileTooLarge, FileScanning, FileBlocked; and
-        BytesGone where the source or the file it replaces has changed meanwhile.
+        """`credit`: bytes of the file it replaces. Raises QuotaExceeded, FileTooLarge, FileScanning, FileBlocked;
+        InvalidUpload where its location cannot be taken out; and BytesGone where the source or the file it replaces has
+        changed meanwhile.
         """
         source.check_readable()
+        if placement.strip_location:
+            check_strippable(source.size)
         terms = await self._intake.terms(sender.tenant, source.size, resumable=True)
         upload = new_id()
         space = self._intake.space(sender, upload, credit=credit)
         await space.reserve(source.size)
         path, result = placement.path(sender.tenant, upload), None
         try:
-            await self.duplicate(source, terms.location, path)
+            if placement.strip_location:
+                source = await self._strip(source, terms.location, path)
+            else:
+                await self.duplicate(source, terms.location, path)
             result = await self._settle(sender, source, upload, path, placement, purpose, terms.location)
             return result
         finally:
@@ -98,11 +105,20 @@ class CopyService:
             await writer.abort()
             raise
 
+    async def _strip(self, source: StoredFile, location: str, path: str) -> StoredFile:
+        """The source as if it had the bytes of the copy."""
+        chunks = self._locations[source.location].read(source.path, 0, source.size)
+        try:
+            digest = await write_stripped(chunks, self._locations[location], path, self._locations.spool)
+        except FileNotFoundError:
+            raise BytesGone from None
+        return source.model_copy(update={"size": digest.size, "sha256": digest.sha256})
+
     async def discard(self, tenant: UUID, location: str, path: str) -> None:
         """A copy nobody wants, unless the commit that was in doubt has given it an owner."""
         async with self._database.transaction(tenant) as connection:
-            owned = await connection.fetchval(_OWNED, location, path)
-        if owned is None:
+            owned = await repository.is_owned(connection, location, path)
+        if not owned:
             await self._locations[location].delete(path)
 
     async def _settle(

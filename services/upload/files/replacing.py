@@ -17,6 +17,7 @@ from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.placement import Placement
+from services.upload.intake.stripped import Stripped, check_strippable
 from services.upload.quota.changes import Condition
 from shared.http import ClientGone
 
@@ -25,12 +26,15 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What the headers say of the body. `if_match` names the bytes it may take the place of; `sha256` in hex."""
+    """What the headers say of the body. `if_match` names the bytes it may take the place of; `sha256` in hex.
+    `strip_location`: take out of a photo where it was taken.
+    """
 
     length: int | None
     content_type: str | None
     if_match: str | None
     sha256: str | None
+    strip_location: bool = False
 
 
 class ReplaceService:
@@ -48,11 +52,15 @@ class ReplaceService:
         if announced.if_match is not None and not lists(announced.if_match, f'"{file.sha256}"', weak=False):
             raise PreconditionFailed
         least, credit = announced.length or 0, await self._intake.credit(sender.tenant, file.size)
+        if announced.strip_location:
+            check_strippable(least)
         incoming = await self._intake.begin(sender, Asked(least, announced.length, credit))
         placement = placed(self._intake.policy.tree, file, {})
         condition = _still_there(file, announced.if_match)
         purpose = Purpose(replaces=file.id, condition=condition, sha256=announced.sha256)
-        return Replacement(incoming, replace(placement, declared=announced.content_type), purpose, announced.length)
+        placement = replace(placement, declared=announced.content_type)
+        taking = Stripped(incoming, self._intake.spool) if announced.strip_location else incoming
+        return Replacement(taking, placement, purpose, announced.length)
 
     async def restore_version(self, sender: Sender, file_id: UUID, version: UUID) -> None:
         """The file gets an older version's bytes, by a copy. Raises FileNotFound, QuotaExceeded."""
@@ -73,7 +81,9 @@ class ReplaceService:
 class Replacement:
     """`receive` ends in the file with its new bytes, or changes nothing."""
 
-    def __init__(self, incoming: Incoming, placement: Placement, purpose: Purpose, length: int | None) -> None:
+    def __init__(
+        self, incoming: Incoming | Stripped, placement: Placement, purpose: Purpose, length: int | None
+    ) -> None:
         self._incoming = incoming
         self._placement = placement
         self._purpose = purpose

@@ -8,6 +8,7 @@ from services.upload.files.models import StoredFile
 
 _SELECT = "SELECT to_jsonb(f) AS file FROM stored_file AS f"
 _PATHS = "SELECT path, id FROM stored_file WHERE path = ANY($1::text[]) AND version_of IS NULL"
+_OWNED = "SELECT 1 FROM stored_file WHERE location = $1 AND path = $2"
 _ASIDE = """
     SELECT (SELECT coalesce(sum(size), 0)::bigint FROM stored_file WHERE trashed_at IS NOT NULL) AS trashed,
         (SELECT coalesce(sum(size), 0)::bigint FROM stored_file WHERE version_of IS NOT NULL) AS versions
@@ -45,6 +46,11 @@ async def list_versions(connection: Any, file_id: UUID) -> list[StoredFile]:
 
 async def ids_by_path(connection: Any, paths: Sequence[str]) -> dict[str, UUID]:
     return {row["path"]: row["id"] for row in await connection.fetch(_PATHS, list(paths))}
+
+
+async def is_owned(connection: Any, location: str, path: str) -> bool:
+    """Whether the blob there is a file's, or an older version's."""
+    return await connection.fetchval(_OWNED, location, path) is not None
 
 
 async def sum_aside(connection: Any) -> tuple[int, int]:

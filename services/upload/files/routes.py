@@ -11,10 +11,11 @@ from services.upload.files.answers import repeated, stored
 from services.upload.files.bulk import each
 from services.upload.files.listing import Filters
 from services.upload.files.replacing import Announced as Replacing
-from services.upload.files.schemas import ChangeIn, FileOut, MovedOut, MoveIn, UploadOut
+from services.upload.files.schemas import ChangeIn, CopyIn, FileOut, MovedOut, MoveIn, UploadOut
 from services.upload.intake import headers
 from services.upload.intake.acceptance import Repeated, Sender, Stored
 from services.upload.intake.form import Announced, FormUpload
+from services.upload.intake.placement import read_flag
 from services.upload.raw.rules import sha256_of
 from shared.errors import DomainError
 from shared.http import (
@@ -30,6 +31,8 @@ from shared.http import (
 
 router = APIRouter(prefix="/api/storage", tags=["storage"])
 
+STRIPS = "true takes out of a photo where it was taken"
+
 _FORM = {
     "requestBody": {
         "required": True,
@@ -40,6 +43,7 @@ _FORM = {
                     "required": ["file", "category"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
+                        "strip_location": {"type": "boolean", "description": f"{STRIPS}; comes before the file"},
                         "category": {"type": "string"},
                         "subcategory": {"type": "string"},
                         "entity_id": {"type": "string"},
@@ -117,15 +121,17 @@ async def change_file(
 
 @router.post("/files/{file_id}/copy", status_code=201, response_model=UploadOut)
 async def copy_file(
-    file_id: UUID, body: ChangeIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+    file_id: UUID, body: CopyIn, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
 ) -> Response:
-    """A new file with the same bytes, which has to fit like an upload. `Idempotency-Key` makes repeats harmless."""
+    """A new file with the same bytes, or those of a photo that does not say where it was taken. It has to fit like an
+    upload. `Idempotency-Key` makes repeats harmless.
+    """
     sender, key = Sender(tenant, who.user_id), headers.idempotency_key(request.headers)
     if key is not None:
         known = await services.files.find_by_key(tenant, key)
         if known is not None:
             return await repeated(services, tenant, known.id)
-    result = await services.copies.copy_as(sender, file_id, body.said(), key)
+    result = await services.copies.copy_as(sender, file_id, body.said(), key, strip_location=body.strip_location)
     return await _uploaded(services, tenant, result)
 
 
@@ -148,13 +154,18 @@ _RAW = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type":
 
 @router.put("/files/{file_id}/content", response_model=UploadOut, openapi_extra=_RAW, max_body_size=UNLIMITED_BODY)
 async def replace_content(
-    file_id: UUID, request: Request, who: CurrentTenant, tenant: Tenant, services: Services
+    file_id: UUID,
+    request: Request,
+    who: CurrentTenant,
+    tenant: Tenant,
+    services: Services,
+    strip_location: Annotated[str | None, Query(description=STRIPS)] = None,
 ) -> Response:
     """Other bytes for the file, which keeps its id, name and place. `If-Match` takes the ETag of its content;
     `Repr-Digest` or `Content-Digest` with sha-256 is checked.
     """
     try:
-        announced = _replacing(request)
+        announced = _replacing(request, strip_location)
         replacement = await services.replacing.begin(Sender(tenant, who.user_id), file_id, announced)
         result = await replacement.receive(Body(request, idle=services.idle_seconds))
     except ClientGone:
@@ -174,7 +185,7 @@ def announced(request: Request) -> Announced:
     )
 
 
-def _replacing(request: Request) -> Replacing:
+def _replacing(request: Request, strip_location: str | None) -> Replacing:
     given = request.headers
     headers.check_whole(given)
     return Replacing(
@@ -182,6 +193,7 @@ def _replacing(request: Request) -> Replacing:
         given.get("content-type"),
         given.get("if-match"),
         sha256_of(given.get("repr-digest"), given.get("content-digest")),
+        read_flag(strip_location),
     )
 
 

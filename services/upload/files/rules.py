@@ -69,6 +69,13 @@ def storage_path(
     return "/".join([*parts, f"{file_id}{extension(name)}"])
 
 
+def path_beside(path: str, word: str) -> str:
+    """Of the same upload: what another attempt at it has put to `path`, or may yet, is not written over."""
+    folder, name = path.rsplit("/", 1)
+    stem, dot, ending = name.partition(".")
+    return f"{folder}/{stem}.{word}{dot}{ending}"
+
+
 def extension(name: str) -> str:
     found = "." + name.rsplit(".", 1)[1].lower() if "." in name[1:] else ""
     return found if _EXTENSION.fullmatch(found) else ""

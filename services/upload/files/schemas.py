@@ -158,6 +158,15 @@ class ChangeIn(PlaceIn):
     metadata: dict[str, Any] = {}
 
 
+class CopyIn(ChangeIn):
+    """As in ChangeIn. `strip_location`: the copy does not say where the photo was taken."""
+
+    strip_location: bool = False
+
+    def said(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True, exclude={"strip_location"})
+
+
 class MoveIn(PlaceIn):
     ids: Annotated[list[UUID], Field(min_length=1, max_length=BULK)]
 

@@ -75,10 +75,12 @@ class Incoming:
         self.received += await body.drain(most, take)
         faults.reach("upload.streaming")
 
-    async def store(self, placement: Placement, purpose: Purpose) -> Stored | Repeated:
-        """Raises TypeNotAllowed, DigestMismatch, QuotaExceeded, ReservationLost. Then `abandon` is due."""
+    async def store(self, placement: Placement, purpose: Purpose, path: str | None = None) -> Stored | Repeated:
+        """`path`: another one than its own. Raises TypeNotAllowed, DigestMismatch, QuotaExceeded, ReservationLost. Then
+        `abandon` is due.
+        """
         await self.writer.finish()
-        path = placement.path(self._sender.tenant, self.id)
+        path = path or placement.path(self._sender.tenant, self.id)
         digest = self._digest
         if digest is None:
             await self.writer.place(path)

@@ -14,7 +14,7 @@ METADATA_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`declared` is the media type the sender claims. `strip_location`: take the place out of a photo's EXIF."""
+    """`declared` is the media type the sender claims. `strip_location`: take out of a photo where it was taken."""
 
     name: str
     category: str
@@ -55,12 +55,6 @@ class Placement:
             declared=declared,
             strip_location=read_flag(said("strip_location")),
         )
-
-    def as_it_comes(self) -> Self:
-        """For a way in whose bytes go to the store piece by piece. Raises InvalidUpload."""
-        if self.strip_location:
-            raise InvalidUpload("strip_location_not_supported", "Only a form or a PUT can take the location out.")
-        return self
 
     def path(self, tenant: UUID, upload: UUID) -> str:
         """Where the store keeps it."""

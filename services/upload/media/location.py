@@ -7,23 +7,25 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from mmap import mmap
 from typing import IO
 
-from services.upload.media import tiff, xmp
+from services.upload.images.rules import FORMATS
+from services.upload.media import heif, iptc, tiff, xmp
 
 Span = range
 Content = mmap
+
+_UNREAD = frozenset({"image/heic", "image/heif"})
 
 _EXIF = b"Exif\x00\x00"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\x00"
 _PHOTOSHOP = b"Photoshop 3.0\x00"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends the data of a scan
-_PROFILE = re.compile(rb"Raw profile type (exif|xmp|APP1)\x00", re.IGNORECASE)
-_TIFF = re.compile(rb"II\*\x00|MM\x00\*")
-_PACKET = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta\s*>", re.DOTALL)
+# Of a PNG's text: what other formats keep elsewhere, in hexadecimal digits, and EXIF entry by entry.
+_PROFILE = re.compile(rb"(?i)Raw profile type (exif|xmp|APP1|iptc|8bim)\x00|[^\x00]*(gps|latitude|longitude)")
+_BEFORE_TEXT = re.compile(rb"\x00[^\x00]?\x00?[^\x00]*\x00[^\x00]*\x00")  # of a PNG: how packed, language, title
 _GIF_XMP = b"XMP DataXMP"
 _GIF_END = b"\x01\xff\xfe\xfd"
 
@@ -39,17 +41,23 @@ def strip(content: Content, kind: str) -> list[Span]:
         raise LocationStays(f"The location cannot be taken out of {kind}.")
     try:
         return list(stripper(content))
-    except (tiff.Malformed, struct.error) as error:
+    except (tiff.Malformed, heif.Malformed, struct.error) as error:
         raise LocationStays("The image is not well formed, so its location cannot be found.") from error
 
 
-def tells_location(file: IO[bytes]) -> bool:
-    """As Pillow reads it, without decoding a pixel; True also when it cannot read it."""
+def tells_location(file: IO[bytes], kind: str) -> bool:
+    """As Pillow reads it, without decoding a pixel, so that there may be any number of them; True also when it cannot
+    read it. HEIC it never can: False.
+    """
+    if kind in _UNREAD:
+        return False
     from PIL import Image
 
+    Image.init()
     try:
         file.seek(0)
-        with Image.open(file) as image:
+        # `Image.open` would refuse a panorama for its number of pixels.
+        with Image.OPEN[FORMATS[kind]][0](file, "") as image:
             exif = Image.Exif()
             exif.load(image.info.get("exif", b""))
             packets = [image.info.get(name, b"") for name in ("xmp", "XML:com.adobe.xmp")]
@@ -106,8 +114,8 @@ def _segment(payload: bytes) -> bytes:
         return _exif(payload)
     if payload.startswith(_XMP):
         return _XMP + xmp.without_place(payload[len(_XMP) :])
-    if payload.startswith(_PHOTOSHOP) and (b"8BIM\x04\x22" in payload or xmp.tells_place(payload)):
-        return bytes(len(payload))
+    if payload.startswith(_PHOTOSHOP):
+        return _PHOTOSHOP + iptc.without_place(payload[len(_PHOTOSHOP) :])
     return payload
 
 
@@ -140,7 +148,7 @@ def _png(content: Content) -> Iterator[Span]:
         if end > len(content):
             raise LocationStays("The PNG is cut short.")
         if kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
-            data = content[at + 8 : at + 8 + size]
+            data = _metadata(content, slice(at + 8, at + 8 + size))
             cleaned = _chunk(kind, data)
             if cleaned is None:
                 at = end
@@ -165,7 +173,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes | None:
         return data
     if kind != b"iTXt" or rest[:1] != b"\x00":
         return None  # compressed: to be understood it would have to be written anew
-    return data[: len(data) - len(rest)] + xmp.without_place(rest)
+    before = _BEFORE_TEXT.match(rest)
+    return None if before is None else name + b"\x00" + before[0] + xmp.without_place(rest[before.end() :])
 
 
 def _webp(content: Content) -> Iterator[Span]:
@@ -175,9 +184,9 @@ def _webp(content: Content) -> Iterator[Span]:
         kind, size = struct.unpack_from("<4sI", content, at)
         payload = slice(at + 8, min(at + 8 + size, end))
         if kind == b"EXIF":
-            content[payload] = _exif(content[payload])
+            content[payload] = _exif(_metadata(content, payload))
         elif kind == b"XMP ":
-            content[payload] = xmp.without_place(content[payload])
+            content[payload] = xmp.without_place(_metadata(content, payload))
         at += 8 + size + size % 2
     yield Span(0, end)
 
@@ -189,7 +198,7 @@ def _gif(content: Content) -> Iterator[Span]:
         end = content.find(_GIF_END, start)
         if end < 0:
             raise LocationStays("The GIF is not well formed.")
-        content[start:end] = xmp.without_place(content[start:end])
+        content[start:end] = xmp.without_place(_metadata(content, slice(start, end)))
         at = content.find(_GIF_XMP, end)
     yield Span(0, len(content))
 
@@ -200,16 +209,15 @@ def _tiff(content: Content) -> Iterator[Span]:
     yield Span(0, len(content))
 
 
-def _avif(content: Content) -> Iterator[Span]:
-    """EXIF is found by how it begins, XMP by what it is called, rather than by boxes that lead to boxes.
+def _metadata(content: Content, where: slice) -> bytes:
+    """A copy, of which several are made before it is clean."""
+    if where.stop - where.start > heif.METADATA:
+        raise LocationStays("It has more metadata than is looked at.")
+    return content[where]
 
-    Whether that was all is seen when the file is read again.
-    """
-    for header in _TIFF.finditer(content):
-        with memoryview(content) as whole, whole[header.start() :] as view, suppress(tiff.Malformed):
-            tiff.blank_location(view)
-    for packet in list(_PACKET.finditer(content)):
-        content[packet.start() : packet.end()] = xmp.without_place(packet[0])
+
+def _heif(content: Content) -> Iterator[Span]:
+    heif.blank_location(content, _exif)
     yield Span(0, len(content))
 
 
@@ -223,7 +231,9 @@ _STRIPPERS: dict[str, Callable[[Content], Iterator[Span]]] = {
     "image/webp": _webp,
     "image/gif": _gif,
     "image/tiff": _tiff,
-    "image/avif": _avif,
+    "image/avif": _heif,
+    "image/heic": _heif,
+    "image/heif": _heif,
     "image/bmp": _nothing,
     "image/x-ms-bmp": _nothing,
 }

@@ -4,13 +4,17 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.upload.media import xmp
+from services.upload.media import iptc, xmp
 
-GPS, EXIF, SUB_IFDS, XMP = 0x8825, 0x8769, 0x014A, 0x02BC
+GPS, EXIF, SUB_IFDS, XMP, IPTC, PHOTOSHOP = 0x8825, 0x8769, 0x014A, 0x02BC, 0x83BB, 0x8649
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 DIRECTORIES = 1000
+ENTRIES = 100_000  # of all directories
+LARGEST = 8 * 1024 * 1024  # bytes of one value that is looked through
 
 Content = memoryview
+
+_TEXTS = {XMP: xmp.without_place, IPTC: iptc.records_without_place, PHOTOSHOP: iptc.without_place}
 
 
 class Malformed(ValueError):
@@ -45,16 +49,19 @@ class _Entry:
 
 
 def blank_location(content: Content) -> None:
-    """Takes GPS directories and their entries out, and the place out of XMP. Raises Malformed."""
+    """Takes GPS directories and their entries out, and the place out of XMP and IPTC. Raises Malformed."""
     found = _Tiff(content)
     for directory in found.directories():
         for entry in reversed(found.entries(directory)):
             if entry.tag == GPS:
                 found.blank(found.number(entry.value, found.format.offset))
                 found.remove(directory, entry)
-            elif entry.tag == XMP:
-                packet = content[entry.value : entry.value + entry.size]
-                packet[:] = xmp.without_place(bytes(packet))
+            elif entry.tag in _TEXTS:
+                if entry.size > LARGEST:
+                    raise Malformed("more metadata than is looked at")
+                # Let go at once, for what is seen through it may be closed while an error still holds this frame.
+                with content[entry.value : entry.value + entry.size] as text:
+                    text[:] = _TEXTS[entry.tag](bytes(text))
 
 
 class _Tiff:
@@ -64,6 +71,7 @@ class _Tiff:
             raise Malformed("no TIFF header")
         self.format = form
         self._content = content
+        self._entries = 0
 
     def number(self, at: int, kind: str) -> int:
         try:
@@ -94,6 +102,9 @@ class _Tiff:
         start = directory + struct.calcsize(form.count)
         if start + count * form.entry > len(self._content):
             raise Malformed("a directory lies outside")
+        self._entries += count
+        if self._entries > ENTRIES:
+            raise Malformed("too many entries")
         return [self._entry(start + number * form.entry) for number in range(count)]
 
     def _entry(self, at: int) -> _Entry:
@@ -107,7 +118,8 @@ class _Tiff:
 
     def _end(self, directory: int) -> int:
         """Where the offset of the next directory stands."""
-        return directory + struct.calcsize(self.format.count) + len(self.entries(directory)) * self.format.entry
+        count = self.number(directory, self.format.count)
+        return directory + struct.calcsize(self.format.count) + count * self.format.entry
 
     def blank(self, directory: int) -> None:
         """Zeroes a directory and all its values."""

@@ -4,10 +4,18 @@ import re
 
 LARGEST = 1024 * 1024  # bytes of a packet that is looked through; a larger one goes as a whole
 
-_NAME = rb"[A-Za-z][\w.-]*:(?i:gps[\w-]*|[\w-]*latitude[\w-]*|[\w-]*longitude[\w-]*)"
-_ATTRIBUTE = re.compile(rb"\s" + _NAME + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
-_ELEMENT = re.compile(rb"<(" + _NAME + rb")(?:\s[^>]*)?(?:/>|>.*?</\1\s*>)", re.DOTALL)
-_PLACE = re.compile(rb"(?i)gps|latitude|longitude")
+_WORDS = (
+    rb"[\w-]*gps[\w-]*|[\w-]*latitude[\w-]*|[\w-]*longitude[\w-]*|lat|long?"
+    rb"|city|state|provincestate|country|countryname|countrycode|worldregion|coverage"
+    rb"|location|locationcreated|locationshown|locationname|locationid|sublocation"
+)
+# Whatever the prefix: photoshop, Iptc4xmpCore, Iptc4xmpExt, exif, geo and those of camera makers.
+_PREFIX = rb"[A-Za-z][\w.-]*:"
+_ATTRIBUTE = re.compile(rb"\s" + _PREFIX + rb"(?i:" + _WORDS + rb")\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_ELEMENT = re.compile(rb"<((?:" + _PREFIX + rb")?(?i:" + _WORDS + rb"))(?=[\s/>])")
+_SUSPECT = re.compile(
+    rb"(?i:gps|latitude|longitude)|(?:\s" + _PREFIX + rb"|</?(?:" + _PREFIX + rb")?)(?i:" + _WORDS + rb")(?=[\s=/>])"
+)
 
 
 def without_place(packet: bytes) -> bytes:
@@ -16,14 +24,27 @@ def without_place(packet: bytes) -> bytes:
         return b" " * len(packet)
     if not tells_place(packet):
         return packet
-    packet = _ELEMENT.sub(_blank, _ATTRIBUTE.sub(_blank, packet))
+    cleaned = _ATTRIBUTE.sub(lambda found: b" " * len(found[0]), _without_elements(packet))
     # A namespace that only has GPS in its name, or something we did not understand.
-    return b" " * len(packet) if tells_place(packet) else packet
+    return b" " * len(packet) if tells_place(cleaned) else cleaned
 
 
 def tells_place(packet: bytes) -> bool:
-    return _PLACE.search(packet) is not None
+    return _SUSPECT.search(packet) is not None
 
 
-def _blank(found: re.Match[bytes]) -> bytes:
-    return b" " * len(found[0])
+def _without_elements(packet: bytes) -> bytes:
+    """Step by step, for a pattern from `<` to `</` would look through the rest again at each that is left open."""
+    block, at = bytearray(packet), 0
+    while (found := _ELEMENT.search(packet, at)) is not None:
+        at = packet.find(b">", found.end()) + 1
+        if at and packet[at - 2 : at - 1] != b"/":
+            closing = b"</" + found[1]
+            close = packet.find(closing, at)
+            at = packet.find(b">", close) + 1 if close >= 0 else 0
+            if packet[close + len(closing) : at - 1].strip():
+                at = 0  # another name that begins like it
+        if not at:
+            return b" " * len(packet)
+        block[found.start() : at] = b" " * (at - found.start())
+    return bytes(block)

@@ -7,6 +7,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from services.upload.dependencies import Services, Tenant
 from services.upload.files.answers import repeated, stored
+from services.upload.files.routes import STRIPS
 from services.upload.files.schemas import UploadOut
 from services.upload.intake import headers
 from services.upload.intake.acceptance import Repeated, Sender
@@ -57,7 +58,7 @@ async def put_content(
     entity_id: Annotated[str | None, Query()] = None,
     project_id: Annotated[str | None, Query()] = None,
     metadata: Annotated[str | None, Query(description="A JSON object")] = None,
-    strip_location: Annotated[str | None, Query(description="true takes the place out of a photo")] = None,
+    strip_location: Annotated[str | None, Query(description=STRIPS)] = None,
 ) -> Response:
     """Stores one file (201), or replaces the one that is there (200). `Repr-Digest` or `Content-Digest` with sha-256 is
     checked; `If-Match` and `If-None-Match: *` hold until the moment it is stored; the length may be unknown.

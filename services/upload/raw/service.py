@@ -11,7 +11,7 @@ from services.upload.intake.acceptance import Purpose, Repeated, Sender, Stored
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.placement import Placement
-from services.upload.intake.stripped import Stripped
+from services.upload.intake.stripped import Stripped, check_strippable
 from services.upload.raw.rules import Wanted
 from shared.db import Database
 from shared.http import Body
@@ -79,6 +79,8 @@ class RawService:
             raise PreconditionFailed
         credit = 0 if there is None else await self._intake.credit(sender.tenant, there.size)
         upload, length = new_id(), announced.length
+        if announced.placement.strip_location:
+            check_strippable(length or 0)
         path = announced.placement.path(sender.tenant, upload)
         incoming = await self._intake.begin(sender, Asked(length or 0, length, credit, path=path), upload)
         if announced.placement.strip_location:

@@ -9,6 +9,7 @@ from services.upload.blobs.locations import Locations
 from services.upload.intake.acceptance import Purpose, Sender
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Intake
+from services.upload.intake.stripped import check_strippable
 from services.upload.resumable import repository
 from services.upload.resumable.errors import InvalidHeader, UploadNotFound
 from services.upload.resumable.models import ResumableUpload, part_path
@@ -49,7 +50,7 @@ class ConcatenationService:
         """Raises UploadNotFound for a part that is not there or another tenant's, InvalidHeader for one that is no
         part or not finished, InvalidUpload, FileTooLarge, TypeNotAllowed.
         """
-        self._sessions.placement(creation.said)
+        placement = self._sessions.placement(creation.said)
         final = _final_id(sender.tenant, concat)
         try:
             async with AsyncExitStack() as stack:
@@ -58,6 +59,8 @@ class ConcatenationService:
                     turn = self._turns.take(sender.tenant, part_id, stopping, ends_others=False)
                     await stack.enter_async_context(turn)
                 parts = await self._parts(sender.tenant, concat)
+                if placement.strip_location:
+                    check_strippable(sum(part.upload_offset for part in parts))
                 upload = await self._join(sender, creation, concat, final, parts)
         except UploadNotFound:
             done = await self._uploads.progress(sender.tenant, final, stopping)
@@ -95,7 +98,9 @@ class ConcatenationService:
             concat=concat.said,
             expires_at=self._clock.now() + self._sessions.lifetime,
         )
-        if not await self._sessions.is_file(sender.tenant, final):
+        if await self._sessions.is_file(sender.tenant, final):
+            await self._sessions.drop_part(upload)
+        else:
             await self._store(upload, parts)
         upload.upload_offset, upload.finished = length, True
         async with self._database.transaction(sender.tenant) as connection:
@@ -111,7 +116,7 @@ class ConcatenationService:
             if incoming.received != upload.length:
                 await self._copy(incoming, parts)
             takes = tuple(part.id for part in parts)
-            await incoming.store(self._sessions.placement(upload.said), Purpose(takes=takes))
+            await self._sessions.store(upload, incoming, Purpose(takes=takes))
             done = True
         finally:
             if not done:

@@ -7,6 +7,7 @@ from services.upload.intake.acceptance import Purpose, Sender
 from services.upload.intake.incoming import Incoming
 from services.upload.intake.intake import Asked, Intake
 from services.upload.intake.placement import Placement
+from services.upload.intake.stripped import check_strippable, strippable
 from services.upload.resumable import repository
 from services.upload.resumable.models import ResumableUpload, part_path
 from services.upload.resumable.progress import Progress
@@ -36,8 +37,13 @@ class CreationService:
         self._clock = clock
 
     async def create(self, sender: Sender, creation: Creation, body: Body, stopping: asyncio.Event) -> Progress:
-        """Raises InvalidUpload, FileTooLarge, QuotaExceeded, and with a body what appending raises."""
+        """Raises InvalidUpload, FileTooLarge, QuotaExceeded, and with a body what appending raises. A photo that is to
+        lose its location waits for that as a part waits for the others.
+        """
         placement = None if creation.partial else self._sessions.placement(creation.said)
+        if placement is not None and placement.strip_location:
+            check_strippable(creation.length or creation.body.length or 0)
+            placement = None
         if creation.body.empty and creation.length != 0:
             return await self._begin(sender, creation)
         return await self._begin_with(sender, creation, placement, body, stopping)
@@ -67,6 +73,8 @@ class CreationService:
         incoming = await self._intake.begin(sender, _asked(creation, path), upload_id)
         if creation.length is not None:
             incoming.limit = creation.length
+        elif not creation.partial and placement is None:
+            incoming.limit = strippable(incoming.limit)
         done = False
         try:
             await _receive(incoming, creation, body)
@@ -81,7 +89,7 @@ class CreationService:
                 # Also when this task is cancelled: what was begun is undone before anything else.
                 await asyncio.shield(asyncio.ensure_future(incoming.abandon()))
         if upload.whole:
-            await self._uploads.settle(sender.tenant, upload.id, stopping)
+            return await self._uploads.progress(sender.tenant, upload.id, stopping)
         return Progress.of(upload)
 
     async def _keep(self, sender: Sender, creation: Creation, incoming: Incoming) -> ResumableUpload:

@@ -6,6 +6,7 @@ from services.upload.blobs.garbage import REMOVED
 from services.upload.blobs.locations import Locations
 from services.upload.resumable import repository
 from services.upload.resumable.models import ResumableUpload, part_path
+from services.upload.resumable.rules import strips_location
 from shared.db import Database
 
 PAGE = 100
@@ -37,6 +38,6 @@ class ResumableExpiry:
             return
         store = self._locations[upload.location]
         await store.resume(upload.id, upload.state, upload.upload_offset, None).abort()
-        if upload.partial:
+        if upload.partial or strips_location(upload.said):
             await store.delete(part_path(upload.tenant_id, upload.id))
         REMOVED.labels("expired").inc()

@@ -53,5 +53,7 @@ class ResumableUpload(SQLModel, table=True):
 
 
 def part_path(tenant: UUID, upload_id: UUID) -> str:
-    """Where a finished part waits: outside of what is listed as the tenant's files."""
+    """Where a finished part waits, and a photo whose location is to be taken out: outside of what is listed as the
+    tenant's files.
+    """
     return f"parts/{tenant}/{upload_id}"

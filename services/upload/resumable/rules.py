@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Self
 from uuid import UUID
 
+from services.upload.intake.placement import read_flag
 from services.upload.resumable.errors import InvalidHeader, TooMuchData, WrongOffset
 
 VERSION = "1.0.0"
@@ -168,6 +169,11 @@ def read_metadata(text: str) -> dict[str, str]:
             raise InvalidHeader("invalid_upload_metadata", "Upload-Metadata is keys and base64 of UTF-8, no key twice.")
         found[key] = value
     return found
+
+
+def strips_location(said: str) -> bool:
+    """Whether it is a photo that must not say where it was taken. Raises InvalidHeader, InvalidUpload."""
+    return read_flag(read_metadata(said).get("strip_location"))
 
 
 def write_metadata(said: Mapping[str, str | None]) -> str:

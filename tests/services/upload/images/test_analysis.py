@@ -22,7 +22,7 @@ from services.upload.images.analysis.facts import look
 from services.upload.images.decoding import Unreadable
 from services.upload.tasks.runner import TaskRunner
 from tests.services.upload.images.conftest import Studio, picture
-from tests.services.upload.images.test_location import exif
+from tests.services.upload.images.photos import exif
 
 LIMIT = 50_000_000
 

@@ -16,7 +16,7 @@ from services.upload.images.decoding import shrink
 from services.upload.images.thumbnails import service as thumbnails
 from shared.db import Database
 from tests.services.upload.images.conftest import Photographer, Studio, form, picture
-from tests.services.upload.images.test_location import exif
+from tests.services.upload.images.photos import exif
 
 
 async def sent(studio: Studio, content: bytes | None = None) -> tuple[Photographer, str]:
