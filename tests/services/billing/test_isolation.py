@@ -12,6 +12,7 @@ from tests.services.billing.world import Team, World, told
 TABLES = [
     "subscription",
     "subscription_history",
+    "period_payment",
     "payment",
     "payment_transition",
     "outbox_head",
