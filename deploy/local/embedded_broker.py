@@ -7,15 +7,16 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from deploy.local.home import write_private
+from deploy.local.mock_cluster import start_cluster
 from shared.events import TOPICS
 
 
 def main() -> None:
-    cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 3})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
+    address = start_cluster()
+    client = Producer({"bootstrap.servers": address, "log_level": 3})
     for topic in TOPICS:  # asking makes them
-        cluster.list_topics(topic, timeout=10)
-    write_private(Path(sys.argv[1]), f"{broker.host}:{broker.port}")
+        client.list_topics(topic, timeout=10)
+    write_private(Path(sys.argv[1]), address)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 

@@ -1,7 +1,7 @@
 """Everything the worker does by itself, built once; also for one job asked for at the command line."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -64,7 +64,9 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
     trash = TrashService(database, FileService(database, locations), accounts, entitlements, SystemClock())
     versions = VersionService(database, accounts, entitlements)
     purchases = ImagePurchases(database, CreditAccount(billing), timedelta(seconds=settings.reservation_seconds))
-    async with database, billing, direct_cleanup(settings, database, accounts, entitlements, locations) as direct:
+    direct_cleaning = direct_cleanup(settings, database, accounts, entitlements, locations)
+    async with AsyncExitStack() as stack, database, billing, direct_cleaning as direct:
+        stack.push_async_callback(locations.close)
         await locations.open()
         others = [
             Job("trash", 60, partial(_counted, trash.purge_due), "deletes what has been in the trash for its time"),
@@ -92,7 +94,6 @@ async def open_upkeep(settings: Settings) -> AsyncIterator[Upkeep]:
         others.append(Job("reconciliation", 600, nightly.run, about, turn=nightly.turn))
         jobs = Registry(database, [*_jobs(settings, database, locations, accounts, direct), *others])
         yield Upkeep(database, locations, entitlements, accounts, jobs, nightly, handlers)
-        await locations.close()
 
 
 async def _counted(work: Callable[[], Awaitable[int | None]]) -> dict[str, int] | None:

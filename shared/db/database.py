@@ -46,26 +46,21 @@ class Database:
         self._size = pool_size
         self._name = application_name
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._aside: asyncpg.Pool[asyncpg.Record] | None = None
         self._engine: AsyncEngine | None = None
 
     async def start(self) -> None:
-        self._pool = await asyncpg.create_pool(
-            self.dsn,
-            min_size=1,
-            max_size=self._size,
-            connection_class=Connection,
-            init=_set_codecs,
-            command_timeout=60,
-            server_settings={"application_name": self._name, "jit": "off"},
-        )
+        self._pool = await self._create_pool(1)
+        self._aside = await self._create_pool(0)
 
     async def stop(self) -> None:
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            await pool.close()
+        pools, self._pool, self._aside = (self._pool, self._aside), None, None
+        for pool in pools:
+            if pool is not None:
+                await pool.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -85,6 +80,16 @@ class Database:
         if self._pool is None:
             raise RuntimeError("the database is not started")
         async with self._pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def set_aside(self) -> AsyncIterator[Any]:
+        """As `acquire`, for one that is kept while the work is done on others. Those come from a pool of their own: as
+        many keepers as there are connections would wait for ever for one to work with.
+        """
+        if self._aside is None:
+            raise RuntimeError("the database is not started")
+        async with self._aside.acquire() as connection:
             yield connection
 
     @asynccontextmanager
@@ -113,6 +118,17 @@ class Database:
                     await session.flush()
         for call in unit._after:  # noqa: SLF001 - the unit is this module's own
             call()
+
+    async def _create_pool(self, least: int) -> "asyncpg.Pool[asyncpg.Record]":
+        return await asyncpg.create_pool(
+            self.dsn,
+            min_size=least,
+            max_size=self._size,
+            connection_class=Connection,
+            init=_set_codecs,
+            command_timeout=60,
+            server_settings={"application_name": self._name, "jit": "off"},
+        )
 
 
 @asynccontextmanager

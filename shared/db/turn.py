@@ -15,7 +15,7 @@ async def turn(database: Database, name: str) -> AsyncIterator[Any | None]:
 
     It belongs to the connection: a process that dies leaves no lock.
     """
-    async with database.acquire() as connection:
+    async with database.set_aside() as connection:
         taken = await connection.fetchval(_TAKE, name)
         try:
             yield connection if taken else None

@@ -102,6 +102,7 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             allow_auto_create_topics=False,
             graceful_timeout=2,  # seconds for a batch under way; one that is cut off is rolled back and comes again
         )
+        embedded = self._cluster.startswith("mockCluster")
         subscriber = broker.subscriber(
             *self._topics,
             batch=True,
@@ -116,10 +117,11 @@ class EventConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             # FastStream sleeps as long again after an empty poll, so this bounds the latency of a quiet topic.
             batch_timeout_ms=20,
             # librdkafka's cluster does not wake a waiting fetch, Kafka does.
-            fetch_max_wait_ms=20 if self._cluster.startswith("mockCluster") else 500,
+            fetch_max_wait_ms=20 if embedded else 500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
+            # And at every change of the group it waits for nearly a session, whoever is there.
+            session_timeout_ms=4_000 if embedded else 10_000,
+            heartbeat_interval_ms=1_000 if embedded else 2_000,
             no_reply=True,
         )
         subscriber(self._on_message)

@@ -92,5 +92,7 @@ async def direct_cleanup(
     acceptance = Acceptance(accounts, policy, clock)
     intake = Intake(accounts, entitlements, acceptance, locations, policy)
     direct = open_direct(settings, database, accounts, intake, acceptance, locations, clock)
-    yield DirectCleanup(database, direct.uploads, locations, direct.offers, settings.reservation_seconds * 2)
-    await direct.uploads.close()
+    try:
+        yield DirectCleanup(database, direct.uploads, locations, direct.offers, settings.reservation_seconds * 2)
+    finally:
+        await direct.uploads.close()

@@ -1,21 +1,27 @@
-"""Every way a file can come in, as a client takes it: each says 2xx stored, 413 refused, or breaks off."""
+"""Every way a file can come in, and go, as a client takes it: each says stored, refused, freed, or breaks off."""
 
+import asyncio
+import io
 import json
 import random
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import aiohttp
 
+from services.upload.direct.rules import LEAST_PART
 from shared.security import Principal, sign
+from tests.services.upload.direct.clients import OPEN
+from tests.services.upload.direct.clients import form as form_of
 
 REFUSED, NO_IMAGE_LEFT, STORED, BROKEN = 413, 403, 201, 0
+FREED = -1  # deleted, given up or left behind: it takes no space, or soon will not
 PIECE = 70_000  # bytes of a PATCH
 PICTURE = 900  # bytes of the smallest image
 
@@ -55,8 +61,8 @@ class Client:
     """One of many of the same tenant. `urls`: the processes there are, which take turns.
 
     With `back`, which waits until all processes are there, it asks again where no answer came, with the same key where
-    the way takes one. `ids` of the files that are copied and replaced, by name, are known to all. `refusals` are the
-    problems it was told.
+    the way takes one. `ids` of the files that are copied and replaced, by name, are known to all, and so are those of
+    the uploads that were `left` behind. `refusals` are the problems it was told.
     """
 
     http: aiohttp.ClientSession
@@ -68,6 +74,7 @@ class Client:
     back: Callable[[], Awaitable[None]] | None = None
     repeats: int = 0
     refusals: list[dict[str, Any]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     @cached_property
     def _token(self) -> str:
@@ -134,13 +141,40 @@ class Client:
         return status
 
     async def direct(self, order: Order) -> int:
-        wanted = {"file_name": order.name, "file_size": order.size, "content_type": "application/octet-stream"}
-        status, offer, _ = await self._post("/api/storage/direct-uploads", {**wanted, "category": "documents"})
+        """In one piece, as the store takes it."""
+        status, path = await self._direct(order)
+        return await self._complete(path) if status == STORED else status
+
+    async def direct_in_parts(self, order: Order) -> int:
+        status, path, parts = await self._direct_parts(order)
         if status != STORED:
             return status
-        status, _, _ = await self.call(offer["method"], offer["url"], order.body(b"d"), offer["headers"])
-        while status in {202, 204}:  # it has arrived; or it is still being looked at
-            status, _, _ = await self._post(f"/api/storage/direct-uploads/{offer['upload_id']}/complete", {})
+        return await self._complete(path, parts=[{"number": number, "etag": tag} for number, tag in parts])
+
+    async def uppy_form(self, order: Order) -> int:
+        """Nobody says that it has been sent: the worker finds it."""
+        said = {"filename": order.name, "type": _BINARY, "metadata[category]": "documents"}
+        query = urlencode({**said, "metadata[size]": order.size})
+        status, offer, _ = await self.call("GET", f"{_UPPY}/params?{query}")
+        if status != 200:
+            return status
+        status = await self._send(offer, order.body(b"u"))
+        async with asyncio.timeout(60):
+            while status == STORED and not await self._knows(order):
+                await asyncio.sleep(0.1)
+        return status
+
+    async def uppy_in_parts(self, order: Order) -> int:
+        """As the plugin does: each part signed by itself, all listed, then completed."""
+        status, path = await self._uppy_parts(order, {"size": order.size})
+        return await self._uppy_complete(path) if status == STORED else status
+
+    async def uppy_without_size(self, order: Order) -> int:
+        """Held space for part by part."""
+        status, path = await self._uppy_parts(order, {})
+        status = await self._uppy_complete(path) if status == STORED else status
+        if status == REFUSED and path:
+            await self.call("DELETE", path)
         return status
 
     async def copy(self, order: Order) -> int:
@@ -160,17 +194,74 @@ class Client:
         return (await self.call("PUT", path, b"R" * order.size))[0]
 
     async def restore(self, order: Order) -> int:
-        """Into the trash and back."""
+        """Into the trash and back, unless somebody empties it meanwhile."""
         path = f"/api/storage/files/{self.ids[order.name]}"
-        for method, address in (("DELETE", path), ("POST", f"{path}/restore")):
-            status, _, _ = await self.call(method, address)
-            if status not in ({200, 204, 404} if self.back else {200, 204}):  # 404: done the first time
-                return status
-        return (await self.call("GET", path))[0]
+        status = await self._delete(path)
+        if status != FREED:
+            return status
+        status, _, _ = await self.call("POST", f"{path}/restore")
+        if status not in {200, 404}:  # 404: it came back the first time, or it is gone
+            return status
+        status, found, _ = await self.call("GET", path)
+        if status == 200:
+            assert found["trashed_at"] is None, found
+        return FREED if status == 404 else status
+
+    async def trash(self, order: Order) -> int:
+        return await self._delete(f"/api/storage/files/{self.ids[order.name]}")
+
+    async def remove(self, order: Order) -> int:
+        """At once and for good."""
+        return await self._delete(f"/api/storage/files/{self.ids[order.name]}?permanent=true")
+
+    async def empty(self, _order: Order) -> int:
+        """The trash of all."""
+        while True:
+            status, emptied, _ = await self.call("DELETE", "/api/storage/trash")
+            if status != 200 or emptied["complete"]:
+                return FREED if status == 200 else status
+
+    async def direct_aborted(self, order: Order) -> int:
+        status, path = await self._direct(order)
+        return await self._delete(path) if status == STORED else status
+
+    async def direct_left(self, order: Order) -> int:
+        """Sent and never completed."""
+        status, path = await self._direct(order)
+        return self._leave(path) if status == STORED else status
+
+    async def tus_left(self, order: Order) -> int:
+        """After the first piece."""
+        status, path = await self._create(order, order.size)
+        if status != STORED:
+            return status
+        said = {**_TUS, **_BYTES, "Upload-Offset": "0"}
+        status, _, _ = await self.call("PATCH", path, b"l" * (order.size // 2), said)
+        return self._leave(path) if status == 204 or (status == 409 and self.back) else status
+
+    async def parts_aborted(self, order: Order) -> int:
+        status, path = await self._uppy_parts(order, {"size": order.size})
+        return await self._delete(path) if status == STORED else status
+
+    async def parts_left(self, order: Order) -> int:
+        status, path, _ = await self._direct_parts(order)
+        return self._leave(path) if status == STORED else status
+
+    async def _delete(self, path: str) -> int:
+        """Of those that come again only the first finds something."""
+        status, _, _ = await self.call("DELETE", path)
+        return FREED if status in {200, 204} or (status == 404 and self.back) else status
+
+    def _leave(self, path: str) -> int:
+        self.left.append(path.rsplit("/", 1)[-1])
+        return FREED
 
     async def _try(self, method: str, path: str, data: Any, said: Mapping[str, str]) -> tuple[int, Any, Any]:
-        headers = {"stowage-internal": self._token, **said}
+        if isinstance(data, bytes) and len(data) > 2**20:
+            data = io.BytesIO(data)  # aiohttp warns of large ones in one piece
         url = path if path.startswith("http") else self.chance.choice(self.urls) + path
+        ours = url.startswith(tuple(self.urls))  # and not the store's
+        headers = {"stowage-internal": self._token, **said} if ours else dict(said)
         try:
             async with self.http.request(method, url, data=data, headers=headers) as answer:
                 body = await answer.json() if "json" in answer.headers.get("content-type", "") else await answer.read()
@@ -193,6 +284,82 @@ class Client:
         headers = {"Content-Type": "application/json", **(said or {})}
         return await self.call("POST", path, json.dumps(body).encode(), headers)
 
+    async def _direct(self, order: Order) -> tuple[int, str]:
+        """Sent, and not completed: status and address."""
+        status, offer, _ = await self._post(OPEN, _offered(order))
+        if status != STORED:
+            return status, ""
+        return await self._send(offer, order.body(b"d")), f"{OPEN}/{offer['upload_id']}"
+
+    async def _direct_parts(self, order: Order) -> tuple[int, str, list[tuple[int, str]]]:
+        """As `_direct`, and the parts with their tags."""
+        status, offer, _ = await self._post(OPEN, {**_offered(order), "multipart": True})
+        if status != STORED:
+            return status, "", []
+        path = f"{OPEN}/{offer['upload_id']}"
+
+        async def sign_part(number: int) -> tuple[int, str]:
+            status, answer, _ = await self._post(f"{path}/parts", {"numbers": [number]})
+            return status, answer["items"][0]["url"] if status == 200 else ""
+
+        status, parts = await self._send_parts(sign_part, order.body(b"m"))
+        return status, path, parts
+
+    async def _uppy_parts(self, order: Order, said: Mapping[str, Any]) -> tuple[int, str]:
+        """As `_direct`."""
+        body = {"filename": order.name, "type": _BINARY, "metadata": {"category": "documents", **said}}
+        status, made, _ = await self._post(f"{_UPPY}/multipart", body)
+        if status != 200:
+            return status, ""
+        path = f"{_UPPY}/multipart/{made['uploadId']}"
+
+        async def sign_part(number: int) -> tuple[int, str]:
+            status, answer, _ = await self.call("GET", f"{path}/{number}")
+            return status, answer["url"] if status == 200 else ""
+
+        return (await self._send_parts(sign_part, order.body(b"y")))[0], path
+
+    async def _uppy_complete(self, path: str) -> int:
+        status, parts, _ = await self.call("GET", path)
+        if status != 200:
+            return status
+        return (await self._post(f"{path}/complete", {"parts": parts}))[0]
+
+    async def _send(self, offer: dict[str, Any], content: bytes) -> int:
+        """By a form, or as the body."""
+        if offer["method"] == "POST":
+            kind, body = form_of(offer["fields"], content)
+            return (await self.call("POST", offer["url"], body, {"Content-Type": kind}))[0]
+        status = (await self.call("PUT", offer["url"], content, offer["headers"]))[0]
+        return STORED if status == 204 else status
+
+    async def _send_parts(
+        self, sign_part: Callable[[int], Awaitable[tuple[int, str]]], content: bytes
+    ) -> tuple[int, list[tuple[int, str]]]:
+        """All at once, as small as a store takes them."""
+
+        async def send(number: int, part: bytes) -> tuple[int, str]:
+            status, url = await sign_part(number)
+            if status != 200:
+                return status, ""
+            status, _, headers = await self.call("PUT", url, part)
+            return status, headers.get("etag", "").strip('"')
+
+        starts = range(0, max(len(content), 1), LEAST_PART)  # an empty file is one empty part
+        sent = await asyncio.gather(*(send(n, content[at : at + LEAST_PART]) for n, at in enumerate(starts, 1)))
+        wrong = [status for status, _ in sent if status != 200]
+        return wrong[0] if wrong else STORED, [(number, tag) for number, (_, tag) in enumerate(sent, 1)]
+
+    async def _complete(self, path: str, **said: Any) -> int:
+        status = 202
+        while status == 202:  # it is still being looked at
+            status, _, _ = await self._post(f"{path}/complete", said)
+        return status
+
+    async def _knows(self, order: Order) -> bool:
+        found = (await self.call("GET", f"/api/storage/files?name={quote(order.name)}"))[1]
+        return bool(found["items"])
+
     async def _create(
         self, order: Order, size: int | None, data: bytes | None = None, concat: str | None = None
     ) -> tuple[int, str]:
@@ -204,13 +371,9 @@ class Client:
         headers |= {} if size is None else {"Upload-Length": str(size)}
         headers |= {} if concat is None else {"Upload-Concat": concat}
 
-        async def known() -> bool:
-            found = (await self.call("GET", f"/api/storage/files?name={quote(order.name)}"))[1]
-            return bool(found["items"])
-
         whole = concat is None and (data is not None or size == 0)
         status, _, answer = await self.call(
-            "POST", "/api/storage/uploads", data, headers, known=known if whole else None
+            "POST", "/api/storage/uploads", data, headers, known=partial(self._knows, order) if whole else None
         )
         return status, "/api/storage/uploads/" + answer.get("location", "").rsplit("/", 1)[-1]
 
@@ -241,6 +404,14 @@ NEW: tuple[Way, ...] = (
     Client.copy,
 )
 OVER: tuple[Way, ...] = (Client.put_over, Client.replace, Client.restore)  # of a file that is there
+AWAY: tuple[Way, ...] = (Client.trash, Client.remove)  # the same, and it is gone
+GIVEN_UP: tuple[Way, ...] = (Client.direct_aborted, Client.direct_left, Client.tus_left)
+# Where the store is one that clients reach.
+AT_STORE: tuple[Way, ...] = (Client.direct_in_parts, Client.uppy_form, Client.uppy_in_parts)
+GIVEN_UP_AT_STORE: tuple[Way, ...] = (Client.parts_aborted, Client.parts_left)
+
+_UPPY = "/api/storage/s3"
+_BINARY = "application/octet-stream"
 
 _TUS = {"Tus-Resumable": "1.0.0"}
 _BYTES = {"Content-Type": "application/offset+octet-stream"}
@@ -248,3 +419,8 @@ _PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63f8cfc0f01f0005000201"
     "5d2c7d550000000049454e44ae426082"
 )
+
+
+def _offered(order: Order) -> dict[str, Any]:
+    said = {"file_name": order.name, "file_size": order.size, "content_type": _BINARY}
+    return {**said, "category": "documents"}

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -5,7 +6,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from shared.db import Database
+from shared.db import Database, turn
 from tests.fixtures.postgres import PostgresServer, query
 
 TENANT = "SELECT nullif(current_setting('app.tenant_id', true), '')::uuid"
@@ -86,3 +87,17 @@ async def test_only_a_uuid_reaches_the_scope(database: Database) -> None:
                 pass
         async with database.transaction(UUID(int=1)) as connection:
             assert await connection.fetchval("SELECT count(*) FROM note") == 0
+
+
+async def test_who_has_a_turn_takes_nobody_the_connection_to_work_with(database: Database) -> None:
+    """As many as there are connections, and each needs another one for its work."""
+
+    async def work(name: str) -> object:
+        async with turn(database, name) as mine:
+            await asyncio.wait_for(all_there.wait(), 10)
+            async with database.transaction() as connection:
+                return mine is not None and await connection.fetchval("SELECT count(*) FROM note")
+
+    all_there = asyncio.Barrier(2)
+    async with database, asyncio.timeout(10):
+        assert list(await asyncio.gather(work("one"), work("other"))) == [0, 0]

@@ -8,10 +8,11 @@ import pytest
 
 from services.upload.jobs.history import KEPT
 from services.upload.jobs.registry import Job, JobBusy, JobUnknown, Registry
+from services.upload.upkeep import open_upkeep
 from shared.db import Database, turn
 from shared.db.migrate import ROOT
 from tests.fixtures.postgres import PostgresServer, query
-from tests.services.upload.conftest import Billing, Upload, beside
+from tests.services.upload.conftest import Billing, Upload, beside, settings_for
 
 
 async def test_one_at_a_time_in_two_workers(pg: PostgresServer) -> None:
@@ -36,6 +37,17 @@ async def test_one_at_a_time_in_two_workers(pg: PostgresServer) -> None:
     assert all(run["ended_at"] and not run["error"] for run in runs)
 
 
+async def test_all_at_once_need_few_connections(service: Upload, billing: Billing) -> None:
+    """As when a worker starts."""
+    settings = settings_for(service.dsn.worker, service.root, billing.url, database_pool=2)
+    async with open_upkeep(settings) as upkeep:
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(upkeep.jobs.run(name) for name in upkeep.jobs.jobs))
+        last = await upkeep.jobs.history.last()
+        assert last.keys() == upkeep.jobs.jobs.keys()
+        assert [name for name, run in last.items() if run["error"] or run["ended_at"] is None] == []
+
+
 async def test_history_says_what_was_done_and_what_failed_and_is_bounded(pg: PostgresServer) -> None:
     dsn = pg.create("upload")
     answers: list[dict[str, int] | None] = [{"files": 1}, None]
@@ -43,6 +55,7 @@ async def test_history_says_what_was_done_and_what_failed_and_is_bounded(pg: Pos
     async def work() -> dict[str, int] | None:
         if not answers:
             raise OSError("the disk is gone")
+        await asyncio.sleep(0.002)  # runs are told apart by the millisecond
         return answers.pop(0)
 
     async with Database(dsn.worker) as database:
