@@ -117,9 +117,7 @@ async def test_a_refused_union_gives_back_what_its_parts_held(tus: Tus, service:
     assert await small.held() == 0
 
 
-async def test_parts_of_a_union_the_store_could_not_take_wait(
-    tus: Tus, service: Upload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_parts_of_a_union_the_store_could_not_take_wait(tus: Tus, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [await part(tus, b"x" * 1000), await part(tus, b"y" * 1000)]
 
     async def away(*_: Any) -> None:
