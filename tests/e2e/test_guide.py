@@ -84,7 +84,8 @@ async def test_direct_in_python(stack: Stack, ada: Person, tmp_path: Path) -> No
 
 
 async def test_rclone_fetches_by_a_link(stack: Stack, ada: Person, tmp_path: Path, rclone: Path) -> None:
-    sent = (await ada.upload("träume.pdf", REPORT, "documents")).expect(201, "upload")
+    sent = (await ada.upload("report.pdf", REPORT, "documents")).expect(201, "upload")
+    (await ada.call("PATCH", f"/api/storage/files/{sent['file_id']}", {"name": "träume.pdf"})).expect(200, "rename")
     link = (await ada.call("POST", f"/api/storage/files/{sent['file_id']}/links", {})).expect(201, "link")
     told = {"url": link["url"], "PATH": f"{rclone.parent}:{os.environ['PATH']}", "RCLONE_CONFIG": "none.conf"}
     run(tmp_path, ada, "bash", "-euc", example(BUCKETS, stack.url, 2), **told)
