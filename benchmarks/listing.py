@@ -1,4 +1,4 @@
-"""Pages of a list of files: of a customer with a million, and of one with ten thousand."""
+"""Pages of a list of files, and of one of folders: of a customer with a million, and of one with ten thousand."""
 
 import random
 import time
@@ -17,6 +17,7 @@ from tests.fixtures.postgres import PostgresServer
 MANY, FEW = 1_000_000, 10_000
 ROUNDS = 5  # the one in the middle counts: the slowest hundredth of a few pages says more of the machine than of us
 PAGES = 480  # of each in a round, in turns, each from a place in the list that chance chooses
+FOLDER_PAGES = 200  # of each in a round
 ASKED: tuple[Mapping[str, str], ...] = (
     {},
     {"sort": "name"},
@@ -41,9 +42,11 @@ async def run(pg: PostgresServer) -> list[Row]:
         async with ours.connection() as connection:
             await connection.execute("VACUUM ANALYZE stored_file")
         rounds = sorted([await _round(few, many) for _ in range(ROUNDS)], key=_ratio)
+        folders = sorted([await _folder_round(few, many) for _ in range(ROUNDS)], key=_ratio)
     seconds = rounds[ROUNDS // 2]
     ratio = _ratio(seconds)
     return [
+        _folder_row(folders),
         Row(
             "a page of 50 out of 1,000,000 files, p99",
             "ms",
@@ -55,7 +58,7 @@ async def run(pg: PostgresServer) -> list[Row]:
             ratio <= 1.2,
             f"textbook: out of 10,000; raw: their median. {PAGES} pages each in turns, six sorts and filters; "
             f"the middle of {ROUNDS} rounds, of {_ratio(rounds[0]):.2f} to {_ratio(rounds[-1]):.2f}",
-        )
+        ),
     ]
 
 
@@ -66,6 +69,31 @@ async def _round(few: "_Customer", many: "_Customer") -> dict[int, list[float]]:
         for customer in (few, many) if number % 2 else (many, few):
             seconds[customer.files].append(await customer.page(ASKED[number % len(ASKED)]))
     return seconds
+
+
+async def _folder_round(few: "_Customer", many: "_Customer") -> dict[int, list[float]]:
+    seconds: dict[int, list[float]] = {FEW: [], MANY: []}
+    for number in range(FOLDER_PAGES):
+        for customer in (few, many) if number % 2 else (many, few):
+            seconds[customer.files].append(await customer.folders())
+    return seconds
+
+
+def _folder_row(rounds: list[dict[int, list[float]]]) -> Row:
+    seconds = rounds[ROUNDS // 2]
+    ratio = _ratio(seconds)
+    return Row(
+        "a page of 50 folders of 100, with 1,000,000 files in them, p99",
+        "ms",
+        percentile(seconds[MANY], 0.99) * 1000,
+        percentile(seconds[FEW], 0.99) * 1000,
+        percentile(seconds[FEW], 0.5) * 1000,
+        f"{ratio:.2f} × with 10,000",
+        "≤ 1.2 × with 10,000",
+        ratio <= 1.2,
+        f"textbook: with 10,000 files; raw: their median. {FOLDER_PAGES} pages each in turns; "
+        f"the middle of {ROUNDS} rounds, of {_ratio(rounds[0]):.2f} to {_ratio(rounds[-1]):.2f}",
+    )
 
 
 def _ratio(seconds: Mapping[int, list[float]]) -> float:
@@ -83,12 +111,24 @@ class _Customer:
         """Seconds."""
         after = Position.of(Filters(**asked), None).past(self._chance.choice(self._rows))
         query = {**asked, "limit": "50", "cursor": encode_cursor(*after)}
+        seconds, found = await self._get("files", query)
+        assert found["items"] or not found["next_cursor"]
+        return seconds
+
+    async def folders(self) -> float:
+        """Seconds."""
+        cursor = encode_cursor(f"f{self._chance.randrange(10, 50)}")
+        seconds, found = await self._get("folders", {"limit": "50", "cursor": cursor})
+        assert len(found["items"]) == 50
+        return seconds
+
+    async def _get(self, what: str, query: Mapping[str, str]) -> tuple[float, Any]:
         begun = time.perf_counter()
-        async with self._http.get(f"{self._ours.url}/api/storage/files", params=query, headers=self._headers) as answer:
+        url = f"{self._ours.url}/api/storage/{what}"
+        async with self._http.get(url, params=query, headers=self._headers) as answer:
             found = await answer.json()
         assert answer.status == 200, found
-        assert found["items"] or not found["next_cursor"]
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun, found
 
 
 async def _customer(ours: Service, http: aiohttp.ClientSession, files: int) -> _Customer:

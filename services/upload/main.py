@@ -182,7 +182,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         findings=FindingReports(database),
         reconciler=Reconciler(database, walk, clock, on_commit=Wake(database).set),
         reconciliations=ReconciliationReports(database),
-        preflight=PreflightService(accounts, intake, Plans(billing)),
+        preflight=PreflightService(accounts, intake, image_quota, Plans(billing)),
         images=images,
         image_quota=image_quota,
         image_uploads=ImageUploads(intake, image_quota, purchases),

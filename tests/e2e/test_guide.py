@@ -28,17 +28,32 @@ async def ada(stack: Stack, http: aiohttp.ClientSession, tmp_path: Path) -> Pers
     return await person(stack, http)
 
 
-def example(heading: str, url: str) -> str:
-    """The first block of code below it."""
-    guide = (ROOT / "docs" / "storage.md").read_text()
-    found = re.search(rf"^## {re.escape(heading)}$.*?^```\w+\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    assert "\n## " not in found[0]
-    return found[1].replace("http://127.0.0.1:8080", url)
+BUCKETS = "Files that are in a bucket already: boto3, rclone"
+RUN = {"curl": 1, "tus-js-client": 1, "Direct, in Python": 1, BUCKETS: 3}  # blocks of code, by what they are below
 
 
-def run(folder: Path, who: Person, *command: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "token": who.token}
+def blocks() -> dict[str, list[str]]:
+    """Of the whole guide."""
+    guide, heading = (ROOT / "docs" / "storage.md").read_text(), ""
+    found: dict[str, list[str]] = {}
+    for part in re.finditer(r"^## ([^\n]+)$|^```\w*\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE):
+        heading = part[1] or heading
+        if part[2] is not None:
+            found.setdefault(heading, []).append(part[2])
+    return found
+
+
+def example(heading: str, url: str, number: int = 0) -> str:
+    return blocks()[heading][number].replace("http://127.0.0.1:8080", url)
+
+
+def test_every_block_of_the_guide_is_run() -> None:
+    """Here, and the first two on buckets by the tests of imports, which have one."""
+    assert {heading: len(found) for heading, found in blocks().items()} == RUN
+
+
+def run(folder: Path, who: Person, *command: str, **told: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "token": who.token, **told}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -71,3 +86,12 @@ async def test_direct_in_python(stack: Stack, ada: Person, tmp_path: Path) -> No
     (tmp_path / "send.py").write_text(script + '\nprint(send("report.pdf", "documents", "application/pdf"))\n')
     file = await ada.get(f"/api/storage/files/{run(tmp_path, ada, sys.executable, 'send.py').stdout.decode().strip()}")
     assert (file["file_name"], file["file_size"]) == ("report.pdf", len(REPORT))
+
+
+async def test_rclone_fetches_by_a_link(stack: Stack, ada: Person, tmp_path: Path, rclone: Path) -> None:
+    sent = (await ada.upload("report.pdf", REPORT, "documents")).expect(201, "upload")
+    (await ada.call("PATCH", f"/api/storage/files/{sent['file_id']}", {"name": "träume.pdf"})).expect(200, "rename")
+    link = (await ada.call("POST", f"/api/storage/files/{sent['file_id']}/links", {})).expect(201, "link")
+    told = {"url": link["url"], "PATH": f"{rclone.parent}:{os.environ['PATH']}", "RCLONE_CONFIG": "none.conf"}
+    run(tmp_path, ada, "bash", "-euc", example(BUCKETS, stack.url, 2), **told)
+    assert (tmp_path / "downloads" / "träume.pdf").read_bytes() == REPORT

@@ -157,8 +157,7 @@ class AzureStore(WritesParts):
     async def discard(self, upload: UUID, path: str | None, parted: Parted | None) -> None:  # noqa: ARG002
         if parted is not None:
             await self._drop_blocks(parted.key)
-        async for found in self.walk(staged(upload)):
-            await self.delete(found.path)
+        await self.delete_all([found.path async for found in self.walk(staged(upload))])
 
     # the rest
 

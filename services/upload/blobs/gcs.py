@@ -21,7 +21,6 @@ from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavaila
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire
 
 COMPOSED = 32  # objects Google makes one of in a request
-REMOVED = 16  # deletions under way at a time
 SCOPE = "https://www.googleapis.com/auth/devstorage.full_control"
 
 
@@ -184,10 +183,7 @@ class GcsStore(WritesParts):
         await self.discard(upload, None, None)
 
     async def discard(self, upload: UUID, path: str | None, parted: Parted | None) -> None:  # noqa: ARG002
-        """Sixteen at a time: a large file has many parts."""
-        found = [entry.path async for entry in self.walk(staged(upload))]
-        for start in range(0, len(found), REMOVED):
-            await asyncio.gather(*map(self.delete, found[start : start + REMOVED]))
+        await self.delete_all([entry.path async for entry in self.walk(staged(upload))])
 
     # the rest
 

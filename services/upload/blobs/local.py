@@ -9,7 +9,7 @@ import io
 import itertools
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISREG
@@ -114,6 +114,13 @@ class LocalStore:
 
     async def delete(self, path: str) -> None:
         await self.run(lambda: self.place_of(path).unlink(missing_ok=True))
+
+    async def delete_all(self, paths: Sequence[str]) -> None:
+        def unlink() -> None:
+            for path in paths:
+                self.place_of(path).unlink(missing_ok=True)
+
+        await self.run(unlink)
 
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         entries = self._walk(prefix)

@@ -14,6 +14,7 @@ PARTS = 10_000  # what S3 takes in one object
 FIRST_PART = 8 * MIB
 LARGEST_PART = 4096 * MIB
 GROWS_AFTER = 900  # parts of one size
+REMOVED = 16  # deletions under way at a time, where each is a request
 LISTED = 1000  # entries of a listing in one answer
 STAGING = "staging/"
 READY = f"{STAGING}ready"  # empty, and written anew to see whether the store takes it

@@ -1,7 +1,10 @@
 """Blobs in a bucket of an S3 server: minio's SDK signs, aiohttp carries."""
 
 import asyncio
+import hashlib
 import json
+import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,10 +18,13 @@ from services.upload.blobs import parts as rules
 from services.upload.blobs.parts import MIB, PARTS, READY, STAGING, Part, Parted, staged
 from services.upload.blobs.sender import WritesParts
 from services.upload.blobs.spool import Spool
-from services.upload.blobs.store import Found, Leftover, Occupied, StoreUnavailable, upload_of
+from services.upload.blobs.store import Found, Leftover, Occupied, StoreFull, StoreUnavailable, upload_of
 from services.upload.blobs.wire import Answer, Body, Memory, Request, Wire, parse_xml
 
+log = logging.getLogger(__name__)
+
 COPIED_AT_ONCE = 256 * MIB  # bytes the store copies in one request; S3 would take 5 GiB, and be silent for minutes
+REMOVED_AT_ONCE = 1000  # objects one request may name
 COPYING = 4  # such requests under way
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
@@ -63,6 +69,13 @@ class S3Store(WritesParts):
         answer = await self._ask("DELETE", path)
         if answer.status != 404:
             answer.expect(200, 204)
+
+    async def delete_all(self, paths: Sequence[str]) -> None:
+        # XML cannot say every name that an adopted object may have.
+        said = [path for path in paths if path.isprintable()]
+        for start in range(0, len(said), REMOVED_AT_ONCE):
+            await self._delete_some(said[start : start + REMOVED_AT_ONCE])
+        await super().delete_all([path for path in paths if not path.isprintable()])
 
     async def walk(self, prefix: str) -> AsyncIterator[Found]:
         token = None
@@ -177,6 +190,20 @@ class S3Store(WritesParts):
             await self._abort(parted.key, parted.handle)
         else:
             _whole(answer)
+
+    async def _delete_some(self, paths: Sequence[str]) -> None:
+        root = Element("Delete")
+        SubElement(root, "Quiet").text = "true"
+        for path in paths:
+            SubElement(SubElement(root, "Object"), "Key").text = path
+        body = tostring(root, encoding="utf-8")
+        md5 = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()  # S3 wants one of its checksums
+        answer = await self._ask("POST", query={"delete": ""}, headers={"Content-MD5": md5}, body=Memory(body))
+        for error in _whole(answer).iter("Error"):
+            code = error.findtext("Code", "")
+            if code not in {"NoSuchKey", "NotFound"}:
+                log.error("the object store does not delete %s: %s", error.findtext("Key"), code)
+                raise StoreFull if code == "AccessDenied" else StoreUnavailable
 
     async def _must_be(self, path: str, upload: UUID, refusal: Answer) -> None:
         """A refusal is none when the blob is there and ours."""

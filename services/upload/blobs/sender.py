@@ -8,7 +8,17 @@ from uuid import UUID
 
 from services.upload.blobs.digest import Buffer, Digest
 from services.upload.blobs.disk import explained
-from services.upload.blobs.parts import PARTS, Part, Parted, PartStore, Progress, least_part, part_size, tail
+from services.upload.blobs.parts import (
+    PARTS,
+    REMOVED,
+    Part,
+    Parted,
+    PartStore,
+    Progress,
+    least_part,
+    part_size,
+    tail,
+)
 from services.upload.blobs.spool import Piece
 from services.upload.blobs.store import Occupied, StoreFull, StoreUnavailable
 from services.upload.blobs.wire import Memory
@@ -24,6 +34,10 @@ class WritesParts:
 
     async def open_file(self, path: str, size: int) -> None:  # noqa: ARG002 - there is none
         return None
+
+    async def delete_all(self: PartStore, paths: Sequence[str]) -> None:
+        for start in range(0, len(paths), REMOVED):
+            await asyncio.gather(*map(self.delete, paths[start : start + REMOVED]))
 
     def create(self: PartStore, upload_id: UUID, digest: Digest, path: str | None = None) -> "PartsWriter":
         return PartsWriter(self, upload_id, digest, path)

@@ -1,6 +1,6 @@
 """Where bytes live. A blob is written under its upload's id, out of sight, and gets its path when it is whole."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 from uuid import UUID
@@ -126,6 +126,10 @@ class BlobStore(Protocol):
 
     async def delete(self, path: str) -> None:
         """Nothing happens when it is gone already."""
+        ...
+
+    async def delete_all(self, paths: Sequence[str]) -> None:
+        """Many, in as few requests as the store allows, or side by side. When it raises, some may be gone."""
         ...
 
     def walk(self, prefix: str) -> AsyncIterator[Found]:

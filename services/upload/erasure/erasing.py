@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from services.upload.blobs.locations import Locations
+from services.upload.blobs.store import BlobStore
 from services.upload.direct.cleanup import DirectCleanup
 from services.upload.erasure import repository, rules
 from services.upload.quota.changes import Change
@@ -25,6 +26,7 @@ from shared.security import signatures
 log = logging.getLogger(__name__)
 
 TOGETHER = 256
+REMOVED = 1000  # objects at a time
 _TROUBLE = (DomainError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)  # of one tenant, not of the others
 PREFIXES = ("customers/{}/", "derived/{}/", "exports/{}/", "parts/{}/")
 
@@ -123,16 +125,27 @@ class Eraser:
         while True:
             async with self._database.transaction() as connection:
                 places = await repository.list_garbage(connection, tenant)
-                for location, path in places:
-                    await self._locations[location].delete(path)
+                for name in {location for location, _ in places}:
+                    await self._locations[name].delete_all([path for location, path in places if location == name])
                 if places:
                     await repository.forget_garbage(connection, places)
             if not places:
                 break
+            faults.reach("upload.emptying")
         for name in self._locations.names:
             for prefix in PREFIXES:
-                async for found in self._locations[name].walk(prefix.format(tenant)):
-                    await self._locations[name].delete(found.path)
+                await self._empty(self._locations[name], prefix.format(tenant))
+
+    async def _empty(self, store: BlobStore, prefix: str) -> None:
+        paths = []
+        async for found in store.walk(prefix):
+            paths.append(found.path)
+            if len(paths) == REMOVED:
+                await store.delete_all(paths)
+                faults.reach("upload.emptying")
+                paths = []
+        if paths:
+            await store.delete_all(paths)
 
     async def _list_stores(self, tenant: UUID) -> dict[str, int]:
         left = {}

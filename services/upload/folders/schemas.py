@@ -9,12 +9,14 @@ from services.upload.folders.service import Done
 
 
 class FolderOut(BaseModel):
-    """`path` from the top. `files` and `bytes` of all below it."""
+    """`path` from the top. `files` and `bytes` of all in it and below it; null where that is more than 100 files
+    and no `sums` were asked for.
+    """
 
     path: str
     name: str
-    files: int
-    bytes: int
+    files: int | None
+    bytes: int | None
 
     @classmethod
     def of(cls, parent: str, folder: Folder) -> Self:

@@ -31,11 +31,11 @@ class FolderService:
         self._accounts = accounts
         self._trash = trash
 
-    async def list_below(self, tenant: UUID, parent: str, after: str, limit: int) -> list[Folder]:
-        """Work grows with the files below `parent`: an index holds all that is summed."""
+    async def list_below(self, tenant: UUID, parent: str, after: str, limit: int, *, sums: bool) -> list[Folder]:
+        """The work of a page grows with the files below `parent` only where `sums` are asked for."""
         rules.check_folder(parent)
         async with self._database.transaction(tenant) as connection:
-            return await repository.list_names(connection, parent, after, limit)
+            return await repository.list_names(connection, parent, after, limit, sums=sums)
 
     async def delete(self, tenant: UUID, folder: str, by: UUID | None, *, permanent: bool) -> Done:
         """All that is in it and below, at most MOST files. Raises FileNotFound where there is nothing."""

@@ -72,5 +72,8 @@ class Plans:
 def _offer(entitlements: Entitlements) -> Offer:
     allowed = entitlements.allowed_types
     return Offer(
-        entitlements.storage_bytes, entitlements.max_file_bytes, None if allowed is None else frozenset(allowed)
+        entitlements.storage_bytes,
+        entitlements.max_file_bytes,
+        None if allowed is None else frozenset(allowed),
+        entitlements.images_month,
     )

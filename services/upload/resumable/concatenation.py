@@ -21,6 +21,7 @@ from services.upload.resumable.turns import Turns
 from shared import faults
 from shared.clock import Clock
 from shared.db import Database
+from shared.errors import DomainError
 
 
 class ConcatenationService:
@@ -48,7 +49,7 @@ class ConcatenationService:
         self, sender: Sender, creation: Creation, concat: Concat, stopping: asyncio.Event
     ) -> Progress:
         """Raises UploadNotFound for a part that is not there or another tenant's, InvalidHeader for one that is no
-        part or not finished, InvalidUpload, FileTooLarge, TypeNotAllowed.
+        part or not finished, InvalidUpload; FileTooLarge, TypeNotAllowed and the like end the parts, too.
         """
         placement = self._sessions.placement(creation.said)
         final = _final_id(sender.tenant, concat)
@@ -60,8 +61,9 @@ class ConcatenationService:
                     await stack.enter_async_context(turn)
                 parts = await self._parts(sender.tenant, concat)
                 if placement.strip_location:
+                    # The parts wait: they can still be put together as they are.
                     check_strippable(sum(part.upload_offset for part in parts))
-                upload = await self._join(sender, creation, concat, final, parts)
+                upload = await self._join_or_end(sender, creation, concat, final, parts)
         except UploadNotFound:
             done = await self._uploads.progress(sender.tenant, final, stopping)
             if done.file is None:
@@ -82,6 +84,20 @@ class ConcatenationService:
         if not all(part.finished for part in parts):
             raise InvalidHeader("upload_unfinished", "A part is not finished.")
         return parts
+
+    async def _join_or_end(
+        self, sender: Sender, creation: Creation, concat: Concat, final: UUID, parts: Sequence[ResumableUpload]
+    ) -> ResumableUpload:
+        """A refusal that stands ends the parts, as the last piece of an ordinary upload ends that: nothing else would
+        give their space back before they expire.
+        """
+        try:
+            return await self._join(sender, creation, concat, final, parts)
+        except DomainError as error:
+            if error.status < 500:
+                for part in parts:
+                    await self._sessions.remove(part)
+            raise
 
     async def _join(
         self, sender: Sender, creation: Creation, concat: Concat, final: UUID, parts: Sequence[ResumableUpload]

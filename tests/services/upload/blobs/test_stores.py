@@ -326,6 +326,14 @@ async def test_a_store_says_whether_it_can_be_written(store: BlobStore) -> None:
     await nothing_left(store)
 
 
+async def test_many_are_deleted_together(store: BlobStore) -> None:
+    """With what is gone already among them, and beside one that stays."""
+    paths = [await put(store, b"x") for _ in range(20)]
+    await store.delete_all([*paths[1:], path_of(uuid4())])
+    assert await listed(store.walk("customers/")) == {paths[0]: 1}
+    await store.delete_all([])
+
+
 async def test_long_listings_come_page_by_page(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.upload.blobs.parts.LISTED", 20)
     store, asked = await place.open(), 0

@@ -1,25 +1,35 @@
 """A tenant erased: nothing of it is left but what proves it, and the chain of its ledger holds."""
 
+import asyncio
 import hashlib
+import io
 import itertools
 import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
+from minio import Minio
 
+from services.upload.blobs.local import LocalStore
+from services.upload.blobs.open import open_locations
 from services.upload.erasure import erasing, repository
 from services.upload.imports.open import open_importer
 from services.upload.imports.service import Source
 from services.upload.ledger.chain import ChainBroken
-from services.upload.upkeep import Upkeep
+from services.upload.upkeep import Upkeep, open_upkeep
 from shared import faults
 from shared.events import FileEvent
 from shared.events.registry import decode
 from shared.security import Principal, sign
 from tests.fixtures.postgres import query
-from tests.services.upload.conftest import SECRET, Customer, Upload
+from tests.fixtures.stores import KINDS, ObjectServer, told
+from tests.fixtures.trouble import Troublemaker
+from tests.services.upload.conftest import SECRET, Billing, Customer, Upload, settings_for
 
 PATH = "/api/admin/erasures"
 
@@ -173,6 +183,76 @@ async def test_it_waits_until_everybody_has_heard(service: Upload, upkeep: Upkee
     assert (answer["status"], answer["waits_for"]) == ("pending", "the ledger is not published to its end")
     assert not service.blobs(), "the bytes do not wait"
     assert all(entry["redacted_at"] is None for entry in await service.ledger(ada.tenant))
+
+
+MANY = 3000  # objects, half of them noted to be removed
+
+
+@pytest.mark.parametrize("service", KINDS[:2], indirect=True)
+async def test_thousands_of_objects_go_in_a_few_requests(
+    service: Upload, billing: Billing, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a death in the middle costs nothing but asking again."""
+    remote = service.settings.storage_backend == "s3"
+    server = request.getfixturevalue("s3_server") if remote else None
+    bucket = service.settings.s3_bucket
+    ada, bob = service.customer(), service.customer()
+    kept = (await bob.upload(b"bob"))[1]["file_path"]
+    await ada.upload(b"ada")
+    locations = open_locations(service.settings)
+    store = locations["default"]
+    names = [f"customers/{ada.tenant}/documents/{n % 7}/{n}.txt" for n in range(MANY)]
+    await asyncio.to_thread(_fill, service, server, names)
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO blob_garbage (tenant_id, path, size, at) SELECT $1, p, 1, now() + interval '1 day' "
+        "FROM unnest($2::text[]) AS p",
+        ada.tenant,
+        names[: MANY // 2],
+    )
+    proxy = Troublemaker(server.url if server is not None else "")
+    threads: Counter[str] = Counter()
+    async with proxy.running():
+        changes = {} if server is None else told("s3", server, bucket, proxy.url)
+        settings = settings_for(service.dsn.worker, service.root, billing.url, **changes)
+        async with open_upkeep(settings) as upkeep:
+            if server is None:
+                real = LocalStore.delete_all
+
+                async def counted(self: LocalStore, paths: Sequence[str]) -> None:
+                    threads["POST"] += 1
+                    await real(self, paths)
+
+                monkeypatch.setattr(LocalStore, "delete_all", counted)
+            await admin(service).call("POST", PATH, json={"tenant_id": str(ada.tenant)})
+
+            def die(name: str) -> None:
+                if name == "upload.emptying":
+                    raise Died
+
+            with monkeypatch.context() as patched, pytest.raises(Died):
+                patched.setattr(faults, "reach", die)
+                await upkeep.jobs.run("erasures")
+            assert 0 < len([found async for found in store.walk(f"customers/{ada.tenant}/")]) < MANY
+            certificate = json.loads((await erase(service, upkeep, ada.tenant))["certificate"])
+    assert certificate["objects_left"] == {"default": 0}
+    assert [found.path async for found in store.walk("customers/")] == [kept]
+    await locations.close()
+    asked = threads if server is None else proxy.asked
+    assert sum(times for what, times in asked.items() if what.split()[0] in {"DELETE", "POST"}) <= MANY // 1000 + 5
+
+
+def _fill(service: Upload, server: ObjectServer | None, names: list[str]) -> None:
+    """Objects of a byte."""
+    if server is None:
+        for name in names:
+            place = service.root / "blobs" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"x")
+        return
+    client = Minio(urlsplit(server.url).netloc, server.key, server.secret, secure=False, region="us-east-1")
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda name: client.put_object(service.settings.s3_bucket, name, io.BytesIO(b"x"), 1), names))
 
 
 @pytest.mark.parametrize("place", ["upload.erasing", "upload.redacted"])

@@ -1,8 +1,16 @@
 """Folders as prefixes."""
 
 import asyncio
+import json
+import math
+import random
+from collections import Counter
 from typing import Any
 
+import asyncpg
+
+from services.upload.folders import repository
+from services.upload.folders.repository import COUNTED
 from services.upload.trash.service import MOST
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
@@ -85,3 +93,85 @@ async def test_more_than_a_request_takes_goes_by_asking_again(service: Upload) -
     assert (account["files"], account["used"]) == (7, 28)
     assert await folders(ada) == [("a", 3, 12), ("a b", 1, 4), ("a0", 1, 4), ("z", 1, 4)]
     assert [entry["seq"] for entry in await service.ledger(ada.tenant)] == list(range(1, account["seq"] + 1))
+
+
+async def test_names_come_in_order_whatever_they_begin_with(service: Upload) -> None:
+    """One name is the beginning of another, and what follows is sorted before or behind the slash."""
+    ada = service.customer()
+    chance = random.Random(7)
+    names = ["".join(chance.choice("a!/-0é") for _ in range(chance.randint(1, 6))) for _ in range(400)]
+    below = sorted({"/".join(filter(None, name.split("/"))) for name in names} - {""})
+    await insert(service, ada, below + [f"top/{name}" for name in below])
+    await query(service.dsn.superuser, "UPDATE stored_file SET trashed_at = now() WHERE folder = $1", below[0])
+    for prefix, expected in (("", below[1:] + ["top"] * len(below)), ("top", below)):
+        counts = Counter(name.split("/")[0] for name in expected)
+        seen: list[tuple[str, int]] = []
+        more = ""
+        for _ in range(math.ceil(len(counts) / 3)):
+            _, page, _ = await ada.call("GET", f"/api/storage/folders?limit=3&prefix={prefix}&sums=true{more}")
+            seen += [(item["name"], item["files"]) for item in page["items"]]
+            more = f"&cursor={page['next_cursor']}"
+        assert page["next_cursor"] is None
+        assert seen == sorted(counts.items(), key=lambda item: item[0].encode())
+
+
+async def test_a_page_reads_what_it_shows_and_not_all_that_is_below(service: Upload) -> None:
+    ada = service.customer()
+    await insert(service, ada, [f"big/{n % 4}/deep" for n in range(40_000)] + ["big/few"] * COUNTED + ["big/one"])
+    await query(service.dsn.superuser, "ANALYZE stored_file")
+    items = (await ada.call("GET", "/api/storage/folders?prefix=big"))[1]["items"]
+    assert [(item["name"], item["files"], item["bytes"]) for item in items] == [
+        *((str(n), None, None) for n in range(4)),
+        ("few", COUNTED, COUNTED),
+        ("one", 1, 1),
+    ]
+    items = (await ada.call("GET", "/api/storage/folders?prefix=big&sums=true"))[1]["items"]
+    assert [item["bytes"] for item in items] == [10_000] * 4 + [COUNTED, 1]
+    connection: Any = await asyncpg.connect(service.dsn.app)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant_id', $1, true)", str(ada.tenant))
+            explained = Explained(connection)
+            assert await repository.list_names(explained, "big", "", 51, sums=False) == []
+    finally:
+        await connection.close()
+    rows = _rows(explained.plan)
+    assert 0 < rows <= 6 * (COUNTED + 10), explained.plan  # of six names
+    assert explained.plan["Shared Hit Blocks"] + explained.plan["Shared Read Blocks"] <= 2 * rows + 200
+
+
+class Explained:
+    """A connection that says how a statement was done instead of its rows."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.plan: dict[str, Any] = {}
+
+    async def execute(self, sql: str) -> None:
+        await self._connection.execute(sql)
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        said = await self._connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *values)
+        self.plan = json.loads(said)[0]["Plan"]
+        return []
+
+
+def _rows(plan: dict[str, Any]) -> int:
+    """Taken from the table or an index of it, also those that were not wanted."""
+    own = 0
+    if plan.get("Relation Name") == "stored_file":
+        own = math.ceil((plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"])
+    return own + sum(_rows(below) for below in plan.get("Plans", ()))
+
+
+async def insert(service: Upload, ada: Customer, folders: list[str]) -> None:
+    """A file of one byte in each."""
+    assert (await ada.call("GET", "/api/storage/quota"))[0] == 200  # makes the account
+    await query(
+        service.dsn.superuser,
+        "INSERT INTO stored_file (id, tenant_id, path, folder, name, size, content_type, file_type, category, sha256, "
+        "created_at) SELECT gen_random_uuid(), $1, 'p' || n, folder, 'note.txt', 1, 'text/plain', 'document', "
+        "'documents', repeat('0', 64), now() FROM unnest($2::text[]) WITH ORDINALITY AS t(folder, n)",
+        ada.tenant,
+        folders,
+    )

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.services.upload.conftest import LIMIT, Billing, Customer, Upload
+from tests.services.upload.images.conftest import picture
 
 
 def plan(code: str, storage: int | None, price: str | None = None) -> dict[str, Any]:
@@ -41,6 +43,27 @@ async def test_what_it_says_comes_true(service: Upload, billing: Billing) -> Non
     assert said["quota"].items() <= (await ada.quota()).items()
     stored = [(await ada.upload(b"x" * size))[0] == 201 for size in sizes]
     assert stored == [file["fits"] for file in said["files"]]
+
+
+async def test_images_are_counted_by_the_month(service: Upload, billing: Billing) -> None:
+    """And the plan that is named has enough of them, and not only the bytes."""
+    few, many = plan("few", None, "1.00"), plan("many", None, "2.00")
+    few["entitlements"]["images_month"], many["entitlements"]["images_month"] = 3, 4
+    billing.plans = [plan("free", LIMIT), few, many]
+    billing.images = 2
+    ada = service.customer()
+    content = picture()
+    form = aiohttp.FormData()
+    form.add_field("file", content, filename="x.png", content_type="image/png")
+    assert (await ada.call("POST", "/api/images/upload", data=form))[0] == 201
+    image = {"size": len(content), "content_type": "image/png", "category": "images"}
+    _, said = await check(ada, {**image, "size": LIMIT}, image, {"size": 1, "category": "documents"}, image)
+    assert [file["reasons"] for file in said["files"]] == [["quota_exceeded"], [], [], ["IMAGE_QUOTA_EXCEEDED"]]
+    assert said["plan"]["code"] == "many"
+    billing.images = 0
+    _, said = await check(service.customer(), image)
+    assert said["files"][0]["reasons"] == ["IMAGE_QUOTA_PLAN_NOT_ALLOWED"]
+    assert said["plan"]["code"] == "few"
 
 
 async def test_what_fits_asks_nobody_for_plans(service: Upload, billing: Billing) -> None:

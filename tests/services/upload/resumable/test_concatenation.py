@@ -8,11 +8,12 @@ from uuid import UUID
 
 import pytest
 
+from services.upload.blobs.store import StoreUnavailable
 from services.upload.resumable.concatenation import ConcatenationService
 from services.upload.resumable.models import part_path
 from services.upload.upkeep import Upkeep
 from tests.fixtures.postgres import query
-from tests.services.upload.conftest import LIMIT, Upload
+from tests.services.upload.conftest import LIMIT, Billing, Upload
 from tests.services.upload.resumable.conftest import PATH, Answer, Tus, metadata
 
 
@@ -94,6 +95,40 @@ async def test_what_is_no_part(tus: Tus, service: Upload) -> None:
     assert (await join(tus, mine, Upload_Metadata="")).code == "invalid_file_name"
     assert (await join(tus, mine)).status == 201
     assert (await stranger.head(foreign)).offset == 6
+
+
+async def test_a_refused_union_gives_back_what_its_parts_held(tus: Tus, service: Upload, billing: Billing) -> None:
+    parts = [await part(tus, b"<html>" + b"x" * 994), await part(tus, b"y" * 1000)]
+    # What is only said wrongly can be said again.
+    for said in ({"Upload_Metadata": metadata(category="nowhere")}, {"Upload_Length": "1"}):
+        assert (await join(tus, *parts, **said)).status in {400, 422}
+    assert await tus.held() == 2000
+    refused = await join(tus, *parts, **{"Upload-Metadata": metadata(filename="x.png", filetype="image/png")})
+    assert (refused.status, refused.code) == (415, "type_mismatch")
+    assert await tus.held() == 0
+    assert service.blobs() == []
+    assert [(await tus.head(each)).status for each in parts] == [404, 404]
+    assert (await join(tus, *parts)).code == "upload_not_found"
+    assert (await service.account(tus.who.tenant))["files"] == 0
+    billing.max_file = 1000
+    small = Tus(service.customer())
+    parts = [await part(small, b"x" * 600), await part(small, b"y" * 600)]
+    assert (await join(small, *parts)).code == "file_too_large"
+    assert await small.held() == 0
+
+
+async def test_parts_of_a_union_the_store_could_not_take_wait(tus: Tus, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [await part(tus, b"x" * 1000), await part(tus, b"y" * 1000)]
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ConcatenationService, "_copy", away)
+        assert (await join(tus, *parts)).code == "store_unavailable"
+    assert await tus.held() == 2000
+    assert (await join(tus, *parts)).status == 201
+    assert await tus.held() == 0
 
 
 async def test_a_part_ends_like_any_upload(tus: Tus, service: Upload) -> None:
