@@ -2,6 +2,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.usage.counters.tally import NOTHING, Amount, Kind
+from services.usage.months import Month
 
 
 @dataclass(slots=True)
@@ -14,3 +15,4 @@ class Correction:
     kinds: dict[Kind, Amount] = field(default_factory=dict)
     projects: dict[UUID, Amount] = field(default_factory=dict)
     users: dict[UUID, Amount] = field(default_factory=dict)
+    images: dict[Month, int] = field(default_factory=dict)

@@ -7,13 +7,16 @@ from uuid import UUID
 
 from services.usage.counters.correction import Correction
 from services.usage.counters.tally import Amount
+from services.usage.months import Month
 
-Part = Literal["total", "trash", "versions", "kind", "project", "user"]
+Part = Literal["total", "trash", "versions", "kind", "project", "user", "images"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user."""
+    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user, the
+    month of images (2026-11), whose files are those it counts.
+    """
 
     tenant_id: UUID
     position: int
@@ -54,4 +57,6 @@ def correct(differences: Iterable[Difference]) -> Correction:
                 correction.projects[UUID(difference.key[0])] = difference.delta
             case "user":
                 correction.users[UUID(difference.key[0])] = difference.delta
+            case "images":
+                correction.images[Month.read(difference.key[0])] = difference.delta.files
     return correction

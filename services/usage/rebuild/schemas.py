@@ -16,7 +16,9 @@ class FigureOut(BaseModel):
 
 
 class CounterDifferenceOut(BaseModel):
-    """`key`: file type and category of a kind, the id of a project or user; nothing for a total."""
+    """`key`: file type and category of a kind, the id of a project or user; nothing for a total. Of `images` it is the
+    month (2026-11), and `files` are those that were counted as its images.
+    """
 
     part: Part
     key: list[str]
