@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "Do the main job on the running stack and say what came of it.")
     demo.add_argument("--folder", default=str(ROOT), help="whose files to upload (default: this project)")
     db = command("db", _db, "Look after the databases.")
-    db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers")
+    db.add_argument("action", choices=("verify",), help="verify: versions, row security, triggers, functions")
     export = command("export", _export, "Check an archive that was exported; needs no running stack.")
     export.add_argument("action", choices=("verify",))
     export.add_argument("file", help="the ZIP")

@@ -18,7 +18,7 @@ from deploy.local.process import last_line, run_tool
 
 SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
 
-_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "300",
@@ -26,6 +26,8 @@ _SETTINGS = {
     "password_encryption": "scram-sha-256",
     "log_min_messages": "warning",
     "max_wal_size": "2GB",
+    # A new table has no statistics until autovacuum comes by, and plans made without them are kept that long.
+    "autovacuum_naptime": "5s",
 }
 
 
@@ -52,7 +54,7 @@ class Cluster:
 
     @property
     def command(self) -> list[str]:
-        settings = [f"-c{name}={value}" for name, value in {**_SETTINGS, "port": str(self._port)}.items()]
+        settings = [f"-c{name}={value}" for name, value in {**SETTINGS, "port": str(self._port)}.items()]
         return [str(binaries() / "postgres"), "-D", str(self._data), *settings]
 
     def dsn(self, database: str = "postgres") -> str:

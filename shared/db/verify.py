@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.db.migrate import head
+from shared.db.objects import compare_objects, expected_objects, read_objects
 
 _UNPROTECTED = """
     SELECT c.relname FROM pg_class c
@@ -35,7 +36,7 @@ _LOOSE = """
 
 _BROKEN_TRIGGERS = """
     SELECT t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger t
-    WHERE NOT t.tgisinternal AND t.tgenabled = 'D' ORDER BY 1
+    WHERE NOT t.tgisinternal AND t.tgenabled IN ('D', 'R') ORDER BY 1
 """
 
 _STRONG_ROLES = """
@@ -45,7 +46,9 @@ _STRONG_ROLES = """
 
 
 async def verify(connection: Any, service: str) -> list[str]:
-    """Problems in words; empty when the schema is at its newest version and every tenant table is protected."""
+    """Problems in words; empty when the schema is at its newest version, every tenant table is protected, and triggers,
+    functions and policies are those that the migrations make.
+    """
     problems = []
     version = await connection.fetchval("SELECT version_num FROM alembic_version")
     if version != head(service):
@@ -59,4 +62,6 @@ async def verify(connection: Any, service: str) -> list[str]:
     problems += [f"trigger {row[0]} is disabled" for row in await connection.fetch(_BROKEN_TRIGGERS)]
     roles = [f"{service}_app", f"{service}_worker"]
     problems += [f"role {row[0]} can bypass row security" for row in await connection.fetch(_STRONG_ROLES, roles)]
+    if version == head(service):  # an older one has others
+        problems += compare_objects(expected_objects(service), await read_objects(connection))
     return problems

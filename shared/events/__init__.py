@@ -25,7 +25,7 @@ from shared.events.billing import (
     TrafficBought,
 )
 from shared.events.entitlements import Entitlements, EntitlementsChanged
-from shared.events.exports import ExportReady
+from shared.events.exports import ExportFailed, ExportReady
 from shared.events.files import (
     FileBefore,
     FileDeleted,
@@ -63,6 +63,7 @@ __all__ = [
     "Entitlements",
     "EntitlementsChanged",
     "Event",
+    "ExportFailed",
     "ExportReady",
     "FileBefore",
     "FileDeleted",

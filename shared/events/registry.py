@@ -18,7 +18,7 @@ from shared.events.billing import (
     TrafficBought,
 )
 from shared.events.entitlements import EntitlementsChanged
-from shared.events.exports import ExportReady
+from shared.events.exports import ExportFailed, ExportReady
 from shared.events.files import (
     FileDeleted,
     FileMoved,
@@ -71,6 +71,7 @@ _ALL: tuple[type[Event], ...] = (
     InvoiceIssued,
     TrafficBought,
     ExportReady,
+    ExportFailed,
 )
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in _ALL}

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from services.upload.quota.changes import Change, Result
@@ -17,6 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CATEGORIES = ("documents", "properties", "avatars")
 PROJECTS = (None, UUID(int=1), UUID(int=2))
 PEOPLE = (None, UUID(int=3), UUID(int=4))
+MONTHS = (None, None, date(2025, 12, 1), date(2026, 1, 1))  # images of the one that ends and of the one that begins
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Tenant:
     id: UUID = field(default_factory=uuid4)
     files: list[UUID] = field(default_factory=list)
     trash: list[UUID] = field(default_factory=list)
+    month: random.Random = field(default_factory=lambda: random.Random(12))
 
     async def step(self) -> Result:
         what = self.chance.choice(["store", "store", "replace", "replace", "move", "trash", "restore", "delete"])
@@ -54,7 +56,14 @@ class Tenant:
         )
         if replaces is None:
             self.files.append(file.file_id)
-        return await self._submit(Change(Settle(file.file_id, size), file=file, replaces=replaces))
+        return await self._submit(
+            Change(Settle(file.file_id, size, month=self.month.choice(MONTHS)), file=file, replaces=replaces)
+        )
+
+    async def store_image(self, month: date) -> Result:
+        file = stored(self.id, 1)
+        self.files.append(file.file_id)
+        return await self._submit(Change(Settle(file.file_id, 1, month=month), file=file))
 
     async def _trash(self, file: UUID) -> Result:
         self.files.remove(file)

@@ -9,15 +9,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.upload.ledger.folds import LedgerFolds
 from services.upload.quota.changes import Change, Result
 from services.upload.quota.rules import Alter, Delete, Release, Reserve, Settle
 from services.upload.quota.writer import AccountWriter
 from services.usage.counters.service import CounterService
+from services.usage.rebuild.service import Rebuilder
 from services.usage.thresholds.service import ThresholdService
 from shared.clock import FixedClock
 from shared.db import Database
 from shared.events import decode
 from shared.kafka import Record
+from tests.contracts.test_rebuild import Direct
 from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
 from tests.shared.kafka.samples import stored
 
@@ -98,6 +101,13 @@ class Both:
         async with Database(self.usage.worker) as database, database.transaction() as connection:
             await CounterService(ThresholdService(), FixedClock(NOW)).apply(connection, records)
 
+    async def differing(self) -> int:
+        """Tenants whose counters are not what their ledger sums to."""
+        async with Database(self.upload.app) as upload, Database(self.usage.worker) as usage:
+            counters = CounterService(ThresholdService(), FixedClock(NOW))
+            rebuilder = Rebuilder(usage, Direct(LedgerFolds(upload)), counters, FixedClock(NOW))
+            return (await rebuilder.run(None, "test", repair=False)).done.differing
+
     async def counts(self) -> tuple[dict[date, int], dict[date, int]]:
         """By month, of upload and of usage."""
         theirs = await query(self.upload.superuser, "SELECT month, used FROM image_month WHERE used > 0")
@@ -129,6 +139,7 @@ async def test_the_same_images_in_the_same_months(both: Both) -> None:
             await both.consume(await both.written())
             theirs, ours = await both.counts()
             assert theirs == ours
+            assert await both.differing() == 0
     assert ours == {NOVEMBER: LIMIT, DECEMBER: LIMIT}, "as many as the plan has, although many were deleted since"
 
 
@@ -136,3 +147,4 @@ async def test_many_at_once(both: Both) -> None:
     await asyncio.gather(*(both.tenant.store(NOVEMBER) for _ in range(3 * LIMIT)))
     await both.consume(await both.written())
     assert await both.counts() == ({NOVEMBER: LIMIT}, {NOVEMBER: LIMIT})
+    assert await both.differing() == 0

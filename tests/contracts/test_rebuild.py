@@ -1,15 +1,18 @@
 """Counters folded again from upload's ledger, by the real SQL of both services."""
 
 import asyncio
+import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.upload.images.quota.rules import month_of
 from services.upload.ledger.folds import LedgerFolds, Stretch
 from services.upload.quota.writer import AccountWriter
 from services.usage.counters.service import CounterService
@@ -33,6 +36,10 @@ _LETTER = """
         error, left_out, replay_requested_at, replay_requested_by)
     VALUES (gen_random_uuid(), 'usage', 'files.v1', 0, 0, $1, $2, $3, $4::jsonb, $5, 'broke', true,
         CASE WHEN $6 THEN now() END, CASE WHEN $6 THEN 'me' END)
+"""
+_MONTH = """
+    INSERT INTO tenant_month (tenant_id, year, month, images, updated_at)
+    SELECT tenant_id, 2025, 11, 3, now() FROM tenant_usage
 """
 
 
@@ -113,12 +120,18 @@ class Pair:
             "usage_breakdown WHERE file_count > 0": f"file_type, category, file_count, total_size, {hidden}",
             "project_storage WHERE files > 0": f"project_id, bytes, files, {hidden}",
             "user_usage WHERE files > 0": f"user_id, bytes, files, {hidden}",
+            "tenant_month WHERE images > 0": "year, month, images",
         }
         found = [
             await query(self.usage.superuser, f"SELECT tenant_id, {columns} FROM {table} ORDER BY 1, 2, 3")
             for table, columns in tables.items()
         ]
         return [dict(row) for rows in found for row in rows]
+
+    async def images(self, tenant: UUID) -> dict[date, int]:
+        """By month, as they are counted."""
+        sql = "SELECT make_date(year, month, 1) AS m, images FROM tenant_month WHERE tenant_id = $1 AND images > 0"
+        return {row["m"]: row["images"] for row in await query(self.usage.superuser, sql, tenant)}
 
     async def letter(self, record: Record, *, asked: bool = False) -> None:
         body = record.body
@@ -175,6 +188,10 @@ async def test_what_was_counted_right_is_left_as_it_is(pair: Pair) -> None:
         ("UPDATE project_storage SET version_bytes = 0, version_files = 0", {"versions project"}),
         ("UPDATE user_usage SET trashed_bytes = 0, trashed_files = 0", {"trash user"}),
         ("UPDATE user_usage SET version_bytes = version_bytes + 7", {"versions user"}),
+        ("UPDATE tenant_month SET images = images + 1", {"images"}),
+        ("UPDATE tenant_month SET images = images - 1", {"images"}),
+        ("DELETE FROM tenant_month", {"images"}),
+        (_MONTH, {"images"}),
     ],
 )
 async def test_what_differs_is_told_and_put_right(pair: Pair, sql: str, parts: set[str]) -> None:
@@ -237,6 +254,48 @@ async def test_without_the_ledgers_it_stays_to_be_filled_in(pair: Pair) -> None:
     assert len(await query(pair.usage.superuser, "SELECT FROM rebuild_wanted")) == 1
     await filling.run_when_due()
     assert await query(pair.usage.superuser, "SELECT FROM rebuild_wanted") == []
+
+
+async def test_images_count_in_the_month_it_is_where_the_tenant_is(pair: Pair) -> None:
+    """Whatever month it is elsewhere: bodies and both services agree, also after one of them was spoiled."""
+    await pair.tenant(0)
+    [tenant] = pair.tenants
+    noon = datetime(2025, 12, 31, 12, tzinfo=UTC)
+    months = Counter(month_of(noon, zone) for zone in ("Pacific/Auckland", "Pacific/Auckland", "America/New_York"))
+    assert months == {date(2026, 1, 1): 2, date(2025, 12, 1): 1}
+    for month in months.elements():
+        assert (await tenant.store_image(month)).ok
+    assert (await tenant._delete(tenant.files[0])).ok  # gives nothing back
+    records = await records_of(pair.upload.superuser, tenant.id)
+    assert Counter(record.event.image_month for record in records[:3]) == months  # type: ignore[union-attr]
+    await pair.apply(records)
+    assert await pair.images(tenant.id) == months
+    sql = "SELECT month, used FROM image_month WHERE tenant_id = $1"
+    assert {row["month"]: row["used"] for row in await query(pair.upload.superuser, sql, tenant.id)} == months
+    assert (await pair.rebuild(resume=True)).done.differing == 0
+    for spoiled in ("images = 0", "images = images + 5"):
+        for resume in (True, False):  # by the sums that were kept, and by the whole ledger
+            await pair.spoil(f"UPDATE tenant_month SET {spoiled}")
+            outcome = await pair.rebuild(resume=resume)
+            assert {(d.part, d.key, d.ledger.files) for d in outcome.differences} == {
+                ("images", ("2025-12",), 1),
+                ("images", ("2026-01",), 2),
+            }
+            assert await pair.images(tenant.id) == months
+
+
+async def test_images_that_were_not_counted_ring_when_they_are(pair: Pair) -> None:
+    await pair.tenant(0)
+    [tenant] = pair.tenants
+    for _ in range(10):
+        await tenant.store_image(date(2026, 1, 1))
+    await pair.catch_up()
+    limits = {"images_month": 10}
+    await pair.spoil("UPDATE tenant_usage SET entitlements_version = 1, limits = $1::jsonb", json.dumps(limits))
+    await pair.spoil("UPDATE tenant_month SET images = 0")
+    await pair.rebuild()
+    sql = "SELECT value FROM alert WHERE tenant_id = $1 AND metric = 'images' ORDER BY 1"
+    assert [row["value"] for row in await query(pair.usage.superuser, sql, tenant.id)] == [80, 95, 100]
 
 
 async def test_one_tenant_alone_is_put_right_with_the_role_that_sees_it_alone(pair: Pair) -> None:

@@ -16,6 +16,7 @@ import yaml
 from deploy.docker import secrets
 from deploy.local import parts
 from deploy.local.home import SERVICES
+from deploy.local.postgres import SETTINGS
 from shared.settings import ServiceSettings, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +127,13 @@ def test_every_database_role_is_one_of_its_own_service(stack: Stack) -> None:
         role = f"{name}_{'worker' if worker else 'app'}"
         password = stack.given[f"{role}_PASSWORD".upper()]
         assert stack.environment(service)["DATABASE_URL"] == f"postgresql://{role}:{password}@postgres/{name}"
+
+
+def test_the_database_is_set_up_as_the_embedded_one_is(stack: Stack) -> None:
+    """As far as it is not about the place: connections, the log's size, and how soon new tables have statistics."""
+    _, *words = stack.services["postgres"]["command"]
+    told = dict(word.split("=", 1) for word in words if word != "-c")
+    assert told == {name: SETTINGS[name] for name in ("max_connections", "max_wal_size", "autovacuum_naptime")}
 
 
 def test_addresses_inside_name_a_service_and_the_port_it_listens_on(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from shared.events import (
     Event,
+    ExportFailed,
     ExportReady,
     InvoiceDue,
     Metric,
@@ -127,6 +128,15 @@ def _(event: ExportReady) -> Notice:
     }
     path = f"/app/exports/{event.export_id}"
     return Notice("export_ready", data, "export", path, "export", person=event.requested_by)
+
+
+@notice_of.register
+def _(event: ExportFailed) -> Notice:
+    """It leads to the page that says so, where another may be asked for."""
+    data = {"export_id": str(event.export_id), "error": event.error}
+    return Notice(
+        "export_failed", data, "storage", f"/app/exports/{event.export_id}", "export", person=event.requested_by
+    )
 
 
 def metric_of(kind: str) -> Metric:

@@ -80,6 +80,8 @@ class Texts(BaseModel):
     export: str
     export_body: str
     export_lacks: str
+    export_failed: str
+    export_failed_body: str
 
     def number(self, amount: int) -> str:
         return self._figure(str(amount))

@@ -103,6 +103,10 @@ def _exported(_kind: str, data: Data, texts: Texts, zone: str) -> Words:
     return Words(texts.export, body if data["complete"] else f"{body} {texts.export_lacks}")
 
 
+def _not_exported(_kind: str, _data: Data, texts: Texts, _zone: str) -> Words:
+    return Words(texts.export_failed, texts.export_failed_body)
+
+
 def _money(data: Data, texts: Texts) -> str:
     return texts.sum_of(data["amount"], data["currency"])
 
@@ -118,6 +122,7 @@ _SPEAKERS: dict[str, Callable[[str, Data, Texts, str], Words]] = {
     "invoice_due": _due,
     "subscription_changed": _changed,
     "export_ready": _exported,
+    "export_failed": _not_exported,
 }
 
 

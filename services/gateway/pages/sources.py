@@ -62,10 +62,10 @@ class Sources:
         found = await self._find("billing", path, principal, lambda page: [invoice_line(i) for i in page["items"]])
         return found or []
 
-    async def export_status(self, principal: Principal, export: UUID) -> str:
-        """Raises UpstreamError."""
+    async def export_status(self, principal: Principal, export: UUID) -> tuple[str, str | None]:
+        """And why it failed, where it did. Raises UpstreamError."""
         found = await self._clients["upload"].request_json("GET", f"/api/user/exports/{export}", principal=principal)
-        return str(found["status"])
+        return str(found["status"]), found.get("error")
 
     async def delete_file(self, principal: Principal, file_id: str) -> None:
         """Raises UpstreamError."""

@@ -32,6 +32,7 @@ _ASSETS = {
     "mark.svg": "image/svg+xml",
     "harbour.svg": "image/svg+xml",
 }
+_FAILED = "That export could not be made"
 EMPTY = {"name": "", "organization": "", "email": "", "login_email": ""}
 
 
@@ -100,14 +101,19 @@ async def plans(request: Request, caller: Caller, parts: Parts, principal: Curre
 
 
 @router.get("/app/exports/{export_id}")
-async def fetch_export(export_id: UUID, caller: Caller, parts: Parts, principal: CurrentPrincipal) -> Response:
-    """Where mails lead to: the archive itself, as long as it is kept."""
+async def fetch_export(
+    request: Request, export_id: UUID, caller: Caller, parts: Parts, principal: CurrentPrincipal
+) -> Response:
+    """Where mails lead to: the archive itself, as long as it is kept; or why there is none."""
     if caller.account is None:
         return RedirectResponse("/", 303)
     try:
-        status = await Sources(parts.clients).export_status(principal, export_id)
+        status, error = await Sources(parts.clients).export_status(principal, export_id)
     except UpstreamError:
-        status = "gone"
+        status, error = "gone", None
+    if status == "failed":
+        said = f"{error or ''} It was tried many times. Nothing of what is stored is lost; ask for a new one."
+        return render(request, "problem.html", caller, parts.form_key, title=_FAILED, detail=said.strip())
     if status not in {"ready", "incomplete"}:
         return RedirectResponse("/app?notice=export_gone", 303)
     return RedirectResponse(f"/api/user/exports/{export_id}/content", 303)

@@ -14,7 +14,7 @@ from services.upload.exports.writing import ArchiveWriter, Unwanted
 from shared import outbox
 from shared.db import Database
 from shared.errors import DomainError
-from shared.events import ExportReady
+from shared.events import ExportFailed, ExportReady
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -64,13 +64,18 @@ class ExportMaker:
             return "expired"
         except Exception as error:
             log.exception("the export %s failed", export["id"])
-            why = error.detail if isinstance(error, DomainError) else "An unexpected error; see the log."
-            async with self._database.transaction() as connection:
-                if export["attempts"] + 1 >= ATTEMPTS:
-                    await repository.end(connection, export["id"], "failed", DAYS, why)
-                else:
-                    await repository.postpone(connection, export["id"], why)
-            return "failed" if export["attempts"] + 1 >= ATTEMPTS else "postponed"
+            return await self._fail(export, _reason(error))
+
+    async def _fail(self, export: Any, why: str) -> str:
+        """For good when it was tried often enough: then whoever asked for it is told in the same commit."""
+        async with self._database.transaction() as connection:
+            if export["attempts"] + 1 < ATTEMPTS:
+                await repository.postpone(connection, export["id"], why)
+                return "postponed"
+            ended = await repository.end(connection, export["id"], "failed", DAYS, why)
+            if ended is not None:
+                await outbox.append(connection, [_failed(ended)], at=ended["ended_at"])
+            return "failed"
 
     async def _step_by_step(self, export: Any) -> str:
         while True:
@@ -160,6 +165,23 @@ class ExportMaker:
 
     def _members(self, export: Any) -> Members:
         return Members(self._database, self._locations, export)
+
+
+def _reason(error: Exception) -> str:
+    """What whoever asked for it may read."""
+    if isinstance(error, DomainError):
+        return error.detail
+    return str(error) if isinstance(error, NotAsWritten) else "An unexpected error; see the log."
+
+
+def _failed(export: Any) -> ExportFailed:
+    return ExportFailed(
+        tenant_id=export["tenant_id"],
+        export_id=export["id"],
+        requested_by=export["requested_by"],
+        error=export["error"],
+        at=export["ended_at"],
+    )
 
 
 def _ready(export: Any) -> ExportReady:

@@ -15,7 +15,8 @@ PATIENCE = 3600.0  # seconds for a walk over everything
 CHUNKS = 16  # of the answer, waiting for whoever reads it
 
 # A replacement and a move take away from one place what they put into another: the few of them are gone through once
-# more, by an index of their own, because every column to group by costs the many others.
+# more, by an index of their own, because every column to group by costs the many others. So are the images of a month,
+# which nothing gives back.
 _FOLD = """
     SELECT t.tenant_id, max(t.seq), file_type, category, project_id, owner,
         sum(delta) + coalesce(sum(previous_size), 0),
@@ -24,14 +25,18 @@ _FOLD = """
         coalesce(sum(CASE action WHEN 'trash' THEN file_size ELSE -file_size END) FILTER (WHERE {trash}), 0),
         coalesce(sum(CASE action WHEN 'trash' THEN 1 ELSE -1 END) FILTER (WHERE {trash}), 0),
         coalesce(sum(CASE action WHEN 'upload' THEN file_size ELSE -file_size END) FILTER (WHERE {version}), 0),
-        coalesce(sum(CASE action WHEN 'upload' THEN 1 ELSE -1 END) FILTER (WHERE {version}), 0)
+        coalesce(sum(CASE action WHEN 'upload' THEN 1 ELSE -1 END) FILTER (WHERE {version}), 0), NULL::date, 0
     FROM {source}
     GROUP BY t.tenant_id, file_type, category, project_id, owner
     UNION ALL
     SELECT t.tenant_id, max(t.seq), previous_file_type, previous_category, previous_project_id, previous_owner,
-        -sum(previous_size), -count(*), 0, 0, 0, 0
+        -sum(previous_size), -count(*), 0, 0, 0, 0, NULL, 0
     FROM {source} WHERE previous_size IS NOT NULL
     GROUP BY t.tenant_id, previous_file_type, previous_category, previous_project_id, previous_owner
+    UNION ALL
+    SELECT t.tenant_id, max(t.seq), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, image_month, count(*)
+    FROM {source} WHERE image_month IS NOT NULL
+    GROUP BY t.tenant_id, image_month
 """
 _PARTS = {
     "trash": "was_trashed OR action IN ('trash', 'restore')",
@@ -59,7 +64,8 @@ class LedgerFolds:
 
     async def csv(self, stretches: Sequence[Stretch] | None) -> AsyncIterator[bytes]:
         """Of the stretches, or of every ledger as it is now. A line is: tenant, last seq, file type, category, project,
-        whose files; then bytes and files in all, in the trash, in older versions. Several lines of a kind add up.
+        whose files; then bytes and files in all, in the trash, in older versions; at last a month's first day and the
+        images taken of it, in lines that have neither kind nor amounts. Several lines of a kind add up.
         """
         chunks: asyncio.Queue[bytearray | None] = asyncio.Queue(CHUNKS)
         copying = asyncio.create_task(self._copy(stretches, chunks))

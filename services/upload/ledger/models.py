@@ -1,6 +1,6 @@
 """The ledger's table, which is also the outbox."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,3 +35,4 @@ class StorageTransaction(SQLModel, table=True):
     prev_hash: bytes = Field(sa_type=LargeBinary)
     hash: bytes = Field(sa_type=LargeBinary)
     delta_files: int | None = Field(default=None, sa_type=BigInteger)  # of an adjustment, which is of no file
+    image_month: date | None = None  # an image of that month was taken; its first day

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from shared.events import FileBefore, FileDeleted, FileEvent, FileMoved, FileReplaced, StorageAdjusted
+from shared.events import FileBefore, FileDeleted, FileEvent, FileMoved, FileReplaced, FileStored, StorageAdjusted
 from shared.ids import new_id
 
 GENESIS = bytes(32)
@@ -79,15 +79,17 @@ class Entry(Generic[Said]):
     @property
     def parts(self) -> tuple[Any, ...]:
         """What the sums are made of besides size and kind: what was there before, by how many files an adjustment
-        changes them, whose the file is, and whether it is a version or was in the trash.
+        changes them, whose the file is, whether it is a version or was in the trash, and the month it took an image of.
         """
         event, before = self.event, self.previous
         was = (None, None, None) if before is None else (before.size, before.file_type, before.category)
         owners = (None, None) if before is None else (before.uploaded_by, before.project_id)
         if isinstance(event, StorageAdjusted):
-            return (*was, event.delta_files, None, event.project_id, *owners, False, False)
+            return (*was, event.delta_files, None, event.project_id, *owners, False, False, None)
         trashed = isinstance(event, FileDeleted) and event.trashed
-        return (*was, None, event.uploaded_by, event.project_id, *owners, event.version_of is not None, trashed)
+        month = event.image_month if isinstance(event, FileStored | FileReplaced) else None
+        version = event.version_of is not None
+        return (*was, None, event.uploaded_by, event.project_id, *owners, version, trashed, month)
 
     @property
     def file(self) -> tuple[UUID | None, str, str, int, str]:

@@ -126,11 +126,12 @@ LEDGER = """
     INSERT INTO storage_transaction (tenant_id, seq, id, action, type, file_id, file_path, file_name, file_size, delta,
         content_type, file_type, category, uploaded_by, metadata, occurred_at, body, traceparent, prev_hash, hash,
         previous_size, previous_file_type, previous_category, delta_files, owner, project_id, previous_owner,
-        previous_project_id, is_version, was_trashed)
+        previous_project_id, is_version, was_trashed, image_month)
     SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
         $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::jsonb[],
         $16::timestamptz[], $17::text[], $18::text[], $19::bytea[], $20::bytea[], $21::bigint[], $22::text[],
-        $23::text[], $24::bigint[], $25::uuid[], $26::uuid[], $27::uuid[], $28::uuid[], $29::bool[], $30::bool[])
+        $23::text[], $24::bigint[], $25::uuid[], $26::uuid[], $27::uuid[], $28::uuid[], $29::bool[], $30::bool[],
+        $31::date[])
 """
 
 

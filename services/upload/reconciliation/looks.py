@@ -5,6 +5,7 @@ A look is one statement, so it is one moment: a file, its entry and the account 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,12 @@ _LOOK = f"""
         (SELECT coalesce(sum(bytes), 0)::bigint FROM thumbnail WHERE tenant_id = $1) AS thumbnails,
         (SELECT coalesce(sum(size), 0)::bigint FROM blob_garbage WHERE tenant_id = $1) AS deleted,
         (SELECT coalesce(sum(size), 0)::bigint FROM storage_finding
-         WHERE tenant_id = $1 AND kind = 'orphan' AND ended_at IS NULL) AS orphans
+         WHERE tenant_id = $1 AND kind = 'orphan' AND ended_at IS NULL) AS orphans,
+        (SELECT coalesce(jsonb_object_agg(month, coalesce(used, 0) - coalesce(taken, 0)), '{{}}') FROM (
+            SELECT image_month AS month, count(*) AS taken FROM storage_transaction
+            WHERE tenant_id = $1 AND image_month IS NOT NULL GROUP BY 1) AS entries
+         FULL JOIN (SELECT month, used FROM image_month WHERE tenant_id = $1) AS counted USING (month)
+         WHERE coalesce(used, 0) <> coalesce(taken, 0) AND t.deleted_at IS NULL) AS images
     FROM tenant_storage AS t WHERE t.tenant_id = $1
 """
 _ROWS = "SELECT location, path, size, file_type, category FROM stored_file WHERE tenant_id = $1"
@@ -66,6 +72,7 @@ _ALTERED = """
             ((b -> 'previous' ->> 'uploaded_by')::uuid, (b -> 'previous' ->> 'project_id')::uuid)
         OR (is_version, was_trashed) IS DISTINCT FROM
             (b ->> 'version_of' IS NOT NULL, coalesce((b ->> 'trashed')::boolean, false))
+        OR image_month IS DISTINCT FROM (b ->> 'image_month')::date
         OR (previous_size, previous_file_type, previous_category) IS DISTINCT FROM
             ((b -> 'previous' ->> 'size')::bigint, b -> 'previous' ->> 'file_type', b -> 'previous' ->> 'category')
         OR action <> CASE type WHEN 'file.stored' THEN 'upload' WHEN 'file.replaced' THEN 'replace'
@@ -136,6 +143,7 @@ async def look(connection: Any, tenant: UUID, since: Checkpoint) -> Seen | None:
         account=Amount(row["used"], row["files"]),
         reserved=row["reserved"],
         held=row["held"],
+        images={date.fromisoformat(month): apart for month, apart in row["images"].items()},
     )
     names = ("trash", "versions", "resumable", "exports", "thumbnails", "deleted", "orphans")
     hidden = {"reserved": row["held"], **{name: row[name] for name in names}}

@@ -19,8 +19,8 @@ from shared.errors import DomainError
 log = logging.getLogger(__name__)
 
 BYTES = Gauge("stowage_upload_drift_bytes", "Bytes by which a side differed when it was last looked at", ["side"])
-FILES = Gauge("stowage_upload_drift_files", "Files, or entries, by which a side differed then", ["side"])
-SIDES = ("ledger", "account", "reserved", "objects", "checkpoint", "chain", "columns")
+FILES = Gauge("stowage_upload_drift_files", "Files, images or entries, by which a side differed then", ["side"])
+SIDES = ("ledger", "account", "reserved", "images", "objects", "checkpoint", "chain", "columns")
 
 MOVED = 1000  # tenants looked at in one run because they moved
 REST = 100  # and because it is a week ago
@@ -87,4 +87,4 @@ class Nightly:
         except (ReconciliationRunning, DomainError) as error:
             log.warning("tenant %s is put right another time: %s", report.tenant, error)
             return False
-        return bool(result.repaired)
+        return bool(result.repaired or result.recounted)

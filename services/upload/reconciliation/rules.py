@@ -7,14 +7,14 @@ gone while the ledger still has it. Nothing is adjusted to such a row: that woul
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 from shared.events import FileType, StorageAdjusted
 
 Kind = tuple[str, str]  # file type, category
-Side = Literal["ledger", "account", "reserved", "objects", "checkpoint", "chain", "columns"]
+Side = Literal["ledger", "account", "reserved", "images", "objects", "checkpoint", "chain", "columns"]
 Wrong = Literal["ledger", "account", "files", "objects", "checkpoint"]
 
 
@@ -37,7 +37,8 @@ Sums = Mapping[Kind, Amount]
 @dataclass(frozen=True, slots=True)
 class Look:
     """A tenant at one position. `ledger` is the fold, `files` the sums of the rows, versions and trash among them;
-    `reserved` is the account's, `held` the sum of the reservations there are.
+    `reserved` is the account's, `held` the sum of the reservations there are. `images`: by how many more than the
+    ledger has the account counts of a month, where it does.
     """
 
     position: int
@@ -46,6 +47,7 @@ class Look:
     account: Amount
     reserved: int = 0
     held: int = 0
+    images: Mapping[date, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Objects:
 @dataclass(frozen=True, slots=True)
 class Difference:
     """`side` has so much more than the files (`objects`, `ledger`, `account`), than is reserved, or than the fold
-    (`checkpoint`). `kind` None: in all. Of `chain` and `columns` so many entries are not as they were written, from
-    `seq` on.
+    (`checkpoint`); so many more images of a `month` than the ledger (`images`). `kind` None: in all. Of `chain` and
+    `columns` so many entries are not as they were written, from `seq` on.
     """
 
     side: Side
@@ -70,21 +72,26 @@ class Difference:
     amount: Amount
     kind: Kind | None = None
     seq: int | None = None
+    month: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What an adjustment would have to add: to each kind of the ledger, and to the account beside that."""
+    """What an adjustment would have to add: to each kind of the ledger, and to the account beside that. `images`: what
+    is to be taken off the account's images of a month.
+    """
 
     kinds: Sums
     account: Amount
+    images: Mapping[date, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.kinds) or self.account != NOTHING
+        return bool(self.kinds) or self.account != NOTHING or bool(self.images)
 
     def told(self) -> list[list[Any]]:
         """As JSON; the same gap is the same text."""
-        return [*listed(self.kinds), [self.account.bytes, self.account.files]]
+        images = [[month.isoformat(), apart] for month, apart in sorted(self.images.items())]
+        return [*listed(self.kinds), [self.account.bytes, self.account.files], *images]
 
 
 def total(sums: Sums) -> Amount:
@@ -111,7 +118,7 @@ def unlisted(rows: Iterable[Sequence[Any]]) -> dict[Kind, Amount]:
 
 
 def gap_of(look: Look) -> Gap:
-    return Gap(minus(look.files, look.ledger), total(look.ledger) - look.account)
+    return Gap(minus(look.files, look.ledger), total(look.ledger) - look.account, look.images)
 
 
 def compare(look: Look, objects: Objects | None) -> list[Difference]:
@@ -125,6 +132,8 @@ def compare(look: Look, objects: Objects | None) -> list[Difference]:
         found.append(Difference("account", "files" if follows else "account", apart))
     if look.reserved != look.held:
         found.append(Difference("reserved", "account", Amount(look.reserved - look.held)))
+    for month, apart_by in sorted(look.images.items()):
+        found.append(Difference("images", "account", Amount(0, apart_by), month=month))
     if objects is not None:
         for kind, amount in minus(objects.kinds, look.files).items():
             agrees = objects.kinds.get(kind, NOTHING) == look.ledger.get(kind, NOTHING)

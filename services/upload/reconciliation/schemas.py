@@ -1,10 +1,10 @@
 """What came of a reconciliation, as it is answered and kept. Sizes in bytes."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Self
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.upload.ledger.rules import Entry
 from services.upload.reconciliation.report import Report
@@ -63,8 +63,9 @@ class KindSidesOut(BaseModel):
 
 class DifferenceOut(BaseModel):
     """`side` has so much more than the files (ledger, account, objects), than the reservations there are (reserved),
-    than the ledger (checkpoint); of `chain` and `columns` so many entries are not as they were written, from `seq` on.
-    `wrong` is the side that is taken to be wrong. Without a kind it is of all of them.
+    than the ledger (checkpoint); so many more images of a `month` than the ledger (images); of `chain` and `columns` so
+    many entries are not as they were written, from `seq` on. `wrong` is the side that is taken to be wrong. Without a
+    kind it is of all of them.
     """
 
     side: Side
@@ -74,12 +75,14 @@ class DifferenceOut(BaseModel):
     bytes: int
     files: int
     seq: int | None
+    month: date | None = Field(default=None, exclude_if=lambda month: month is None)
 
     @classmethod
     def of(cls, found: Difference) -> Self:
         file_type, category = found.kind or (None, None)
         amount = {"bytes": found.amount.bytes, "files": found.amount.files}
-        return cls(side=found.side, wrong=found.wrong, file_type=file_type, category=category, seq=found.seq, **amount)
+        kind = {"file_type": file_type, "category": category}
+        return cls(side=found.side, wrong=found.wrong, **kind, **amount, seq=found.seq, month=found.month)
 
 
 class RepairOut(BaseModel):
@@ -99,7 +102,7 @@ class RepairOut(BaseModel):
 
 class ReconciliationOut(BaseModel):
     """The sides at ledger entry `position`, before anything was repaired. `store` is null where nobody looked into it,
-    or not in time.
+    or not in time. `recounted`, where there are any: months whose images were counted again from the ledger.
     """
 
     id: UUID
@@ -114,6 +117,7 @@ class ReconciliationOut(BaseModel):
     by_category: list[KindSidesOut]
     differences: list[DifferenceOut]
     repaired: list[RepairOut]
+    recounted: list[date] = Field(default=[], exclude_if=lambda months: not months)
 
     @classmethod
     def of(cls, report: Report) -> Self:
@@ -131,6 +135,7 @@ class ReconciliationOut(BaseModel):
             by_category=[_sides(report, kind) for kind in sorted(look.ledger.keys() | look.files.keys())],
             differences=[DifferenceOut.of(found) for found in report.differences],
             repaired=[RepairOut.of(entry) for entry in report.repaired],
+            recounted=report.recounted,
         )
 
 

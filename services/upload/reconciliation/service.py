@@ -122,12 +122,14 @@ class Reconciler:
             if repair and not report.ripe:
                 await asyncio.sleep(APART)
                 await self._settle(report, repair=True)
-        if not report.repaired:
+        if not report.is_repaired:
             async with self._database.transaction(report.tenant) as connection:
                 await _keep(connection, report)
         RECONCILIATIONS.labels(report.outcome).inc()
         for found in report.differences:
             log.warning("tenant %s does not agree with itself: %s", report.tenant, found)
+        if report.recounted:
+            log.warning("tenant %s has its images counted again, of %s", report.tenant, report.recounted)
         for entry in report.repaired:
             log.warning("tenant %s was adjusted by entry %d: %s", report.tenant, entry.seq, entry.body)
 
@@ -157,12 +159,16 @@ class Reconciler:
             return
         now = self._clock.now()
         events, account = rules.adjustments(report.tenant, report.id, now, seen.look, doubted)
-        if not events or account.bytes < 0 or account.files < 0:
+        if seen.look.images:
+            report.recounted = await adjusting.recount_images(connection, report.tenant)
+        if events and account.bytes >= 0 and account.files >= 0:
+            head = await adjusting.lock(connection, report.tenant)
+            assert head is not None  # noqa: S101 - its account was just looked at
+            used, files = account.bytes, account.files
+            report.repaired = await adjusting.adjust(connection, report.tenant, head, events, used, files)
+        if not report.is_repaired:
             return
-        head = await adjusting.lock(connection, report.tenant)
-        assert head is not None  # noqa: S101 - its account was just looked at
-        report.repaired = await adjusting.adjust(connection, report.tenant, head, events, account.bytes, account.files)
-        left = [found for found in report.differences if not _is_right(found, doubted)]
+        left = [found for found in report.differences if not _is_right(found, report, doubted)]
         await repository.note_drift(connection, report.tenant, left)
         await repository.note_gap(connection, report.tenant, None, APART)
         await _keep(connection, report)
@@ -186,7 +192,7 @@ async def _keep(connection: Any, report: Report) -> None:
         at=report.at,
         position=report.look.position,
         differing=bool(report.differences),
-        repaired=bool(report.repaired),
+        repaired=report.is_repaired,
         result=ReconciliationOut.of(report).model_dump(mode="json"),
     )
     await repository.keep(connection, kept)
@@ -199,6 +205,8 @@ def _doubted(report: Report) -> set[Kind] | None:
     return rules.doubtful(report.look, report.objects)
 
 
-def _is_right(found: Difference, doubted: set[Kind]) -> bool:
-    """Whether an adjustment has put it right."""
+def _is_right(found: Difference, report: Report, doubted: set[Kind]) -> bool:
+    """Whether a recount or an adjustment has put it right."""
+    if found.side == "images" or not report.repaired:
+        return found.side == "images"
     return found.side in ("checkpoint", "account") or (found.side == "ledger" and found.kind not in doubted)

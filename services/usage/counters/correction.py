@@ -2,6 +2,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.usage.counters.tally import NOTHING, Amount, Hidden, Kind
+from services.usage.months import Month
 
 
 @dataclass(slots=True)
@@ -15,3 +16,4 @@ class Correction:
     projects: dict[UUID, Amount] = field(default_factory=dict)
     users: dict[UUID, Amount] = field(default_factory=dict)
     hidden: Hidden = field(default_factory=Hidden)
+    images: dict[Month, int] = field(default_factory=dict)

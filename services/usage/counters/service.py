@@ -81,12 +81,15 @@ class CounterService:
         return await self._keep(connection, [review(state, now) for state in held.values()], missed)
 
     async def adjust(self, connection: Any, corrections: Mapping[UUID, Correction]) -> list[Change]:
-        """Puts counters right by what is given, and judges them by it."""
+        """Puts counters right by what is given, and judges them by it; returns how each stands now."""
         counters, now = CounterRepository(connection), self._clock.now()
         held = await counters.lock(corrections, now, self._slack)
         zones = await timezone_of(connection, corrections)
         changes = [adjust(held[tenant], found, now, zones[tenant]) for tenant, found in corrections.items()]
-        return await self._keep(connection, changes)
+        images = {tenant: found.images for tenant, found in corrections.items() if found.images}
+        others = await self._meters.recount(connection, held, images, zones) if images else {}
+        await self._keep(connection, changes, others)
+        return changes
 
     async def rescale(
         self,

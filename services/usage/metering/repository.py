@@ -16,16 +16,21 @@ _LOAD = f"""
     JOIN tenant_month AS m USING (tenant_id, year, month)
 """
 
+# A correction may take images off, and a check looks at the row offered: it is offered with what there is already.
+# Months of a tenant change only under the lock of its counters.
 _SAVE = """
     INSERT INTO tenant_month AS m (tenant_id, year, month, traffic_in, traffic_out, requests, images, traffic_bought,
         begun, updated_at)
-    SELECT *, $10::timestamptz
+    SELECT tenant_id, year, month, s.traffic_in, s.traffic_out, s.requests, coalesce(h.images, 0) + s.images,
+        s.traffic_bought, s.begun, $10::timestamptz
     FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
         $9::bool[])
+        AS s(tenant_id, year, month, traffic_in, traffic_out, requests, images, traffic_bought, begun)
+    LEFT JOIN tenant_month AS h USING (tenant_id, year, month)
     ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, year, month) DO UPDATE
     SET traffic_in = m.traffic_in + excluded.traffic_in, traffic_out = m.traffic_out + excluded.traffic_out,
-        requests = m.requests + excluded.requests, images = m.images + excluded.images,
+        requests = m.requests + excluded.requests, images = excluded.images,
         traffic_bought = m.traffic_bought + excluded.traffic_bought,
         begun = m.begun OR excluded.begun, updated_at = excluded.updated_at
 """

@@ -11,7 +11,7 @@ from services.usage.entitlements.rules import Terms
 from services.usage.figures.service import FigureService
 from services.usage.metering.meters import AHEAD, METERS, MONTHLY
 from services.usage.metering.repository import MonthRepository
-from services.usage.metering.rules import Dial, Months, Step, rejudge, review, steps_of, walk
+from services.usage.metering.rules import Dial, Months, Step, Sums, rejudge, review, steps_of, walk
 from services.usage.months import Month
 from services.usage.thresholds.repository import Standing, ThresholdRepository
 from services.usage.thresholds.rules import Crossings
@@ -55,6 +55,21 @@ class MeterService:
         passed = await self._walk(connection, held, steps, zones) if steps else []
         passed += await self._figures.note(connection, held, entries, zones)
         return by_tenant(passed)
+
+    async def recount(
+        self,
+        connection: Any,
+        held: Mapping[UUID, State],
+        images: Mapping[UUID, Mapping[Month, int]],
+        zones: Mapping[UUID, tzinfo],
+    ) -> dict[UUID, list[Crossings]]:
+        """Adds what is missing of images to their months, or takes off what is too much; returns what it passed."""
+        now = self._clock.now()
+        steps = {
+            tenant: [Step(month, now, None, Sums(images=more)) for month, more in sorted(mine.items())]
+            for tenant, mine in images.items()
+        }
+        return by_tenant(await self._walk(connection, held, steps, zones))
 
     async def grant(
         self, connection: Any, state: State, terms: Terms, zone: tzinfo, traceparent: str | None

@@ -36,13 +36,16 @@ class RebuildWanted(SQLModel, table=True):
 
 
 class FoldCheckpoint(SQLModel, table=True):
-    """What a tenant's ledger sums to after entry `position`, by kind, project and user."""
+    """What a tenant's ledger sums to after entry `position`, by kind, project and user, and the images of each month;
+    those kept by a version that did not know of images are not gone by.
+    """
 
     __tablename__ = "fold_checkpoint"
 
     tenant_id: UUID = Field(primary_key=True)
     position: int = Field(sa_type=BigInteger)
     parts: list[dict[str, Any]] = Field(sa_type=JSONB)
+    has_images: bool = False
 
 
 class CounterAdjustment(SQLModel, table=True):

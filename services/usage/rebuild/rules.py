@@ -7,14 +7,16 @@ from uuid import UUID
 
 from services.usage.counters.correction import Correction
 from services.usage.counters.tally import TRASH, VERSIONS, Amount, Hidden
+from services.usage.months import Month
 
-Part = Literal["total", "trash", "versions", "kind", "project", "user"]
+Part = Literal["total", "trash", "versions", "kind", "project", "user", "images"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user; of
-    trash and versions nothing, or one of these behind its name: `("kind", "image", "avatars")`.
+    """One figure of one tenant at `position`. `key`: file type and category of a kind, the id of a project or user, the
+    month of images (2026-11), whose files are those it counts; of trash and versions nothing, or one of the others
+    behind its name: `("kind", "image", "avatars")`.
     """
 
     tenant_id: UUID
@@ -58,6 +60,8 @@ def correct(differences: Iterable[Difference]) -> Correction:
                 correction.projects[UUID(difference.key[0])] = difference.delta
             case "user":
                 correction.users[UUID(difference.key[0])] = difference.delta
+            case "images":
+                correction.images[Month.read(difference.key[0])] = difference.delta.files
     return correction
 
 

@@ -17,7 +17,8 @@ class FigureOut(BaseModel):
 
 class CounterDifferenceOut(BaseModel):
     """`key`: file type and category of a kind, the id of a project or user; nothing for a total. `trash` and `versions`
-    are the tenant's, with an empty key, or those of a kind, project or user, whose key begins with that word.
+    are the tenant's, with an empty key, or those of a kind, project or user, whose key begins with that word. Of
+    `images` it is the month (2026-11), and `files` are those that were counted as its images.
     """
 
     part: Part

@@ -12,13 +12,15 @@ PATIENCE = 3600.0  # seconds for everything of every tenant
 _COLUMNS = (
     *("tenant_id", "seq", "file_type", "category", "project_id", "owner", "bytes", "files"),
     *("trashed_bytes", "trashed_files", "version_bytes", "version_files"),
+    *("image_month", "images"),
 )
 
 # Amounts that add up: what a stretch brings is put beside what is there.
 _CREATE = """
     CREATE TEMP TABLE rebuild_arrived (
         tenant_id uuid, seq bigint, file_type text, category text, project_id uuid, owner uuid, bytes bigint,
-        files bigint, trashed_bytes bigint, trashed_files bigint, version_bytes bigint, version_files bigint
+        files bigint, trashed_bytes bigint, trashed_files bigint, version_bytes bigint, version_files bigint,
+        image_month date, images bigint
     );
     CREATE TEMP TABLE rebuild_part (LIKE rebuild_arrived);
     CREATE TEMP TABLE rebuild_position (tenant_id uuid PRIMARY KEY, position bigint NOT NULL);
@@ -34,7 +36,7 @@ _ADD = """
     WITH arrived AS (DELETE FROM rebuild_arrived RETURNING *), added AS (
         INSERT INTO rebuild_part
         SELECT tenant_id, seq, file_type, category, project_id, owner, $1 * bytes, $1 * files, $1 * trashed_bytes,
-            $1 * trashed_files, $1 * version_bytes, $1 * version_files
+            $1 * trashed_files, $1 * version_bytes, $1 * version_files, image_month, $1 * images
         FROM arrived
     )
     INSERT INTO rebuild_position (tenant_id, position) SELECT tenant_id, max(seq) FROM arrived GROUP BY tenant_id
@@ -46,26 +48,27 @@ _STAND = """
 """
 
 _RESTORE = """
-    WITH standing AS (INSERT INTO rebuild_position SELECT tenant_id, position FROM fold_checkpoint)
+    WITH standing AS (INSERT INTO rebuild_position SELECT tenant_id, position FROM fold_checkpoint WHERE has_images)
     INSERT INTO rebuild_part
     SELECT c.tenant_id, c.position, p.file_type, p.category, p.project_id, p.owner, p.bytes, p.files, p.trashed_bytes,
-        p.trashed_files, p.version_bytes, p.version_files
-    FROM fold_checkpoint AS c, jsonb_populate_recordset(NULL::rebuild_part, c.parts) AS p
+        p.trashed_files, p.version_bytes, p.version_files, p.image_month, p.images
+    FROM fold_checkpoint AS c, jsonb_populate_recordset(NULL::rebuild_part, c.parts) AS p WHERE c.has_images
 """
 _KEEP = """
-    INSERT INTO fold_checkpoint (tenant_id, position, parts)
+    INSERT INTO fold_checkpoint (tenant_id, position, parts, has_images)
     SELECT tenant_id, r.position, coalesce(jsonb_agg(to_jsonb(p) - 'tenant_id') FILTER (WHERE p.tenant_id IS NOT NULL),
-        '[]')
+        '[]'), true
     FROM rebuild_position AS r LEFT JOIN fold_checkpoint AS c USING (tenant_id) LEFT JOIN (
         SELECT tenant_id, file_type, category, project_id, owner, sum(bytes) AS bytes, sum(files) AS files,
             sum(trashed_bytes) AS trashed_bytes, sum(trashed_files) AS trashed_files,
-            sum(version_bytes) AS version_bytes, sum(version_files) AS version_files
-        FROM rebuild_part GROUP BY tenant_id, file_type, category, project_id, owner
-        HAVING (sum(bytes), sum(files), sum(trashed_files), sum(version_files)) <> (0, 0, 0, 0)
+            sum(version_bytes) AS version_bytes, sum(version_files) AS version_files, image_month, sum(images) AS images
+        FROM rebuild_part GROUP BY tenant_id, file_type, category, project_id, owner, image_month
+        HAVING (sum(bytes), sum(files), sum(trashed_files), sum(version_files), sum(images)) <> (0, 0, 0, 0, 0)
     ) AS p USING (tenant_id)
-    WHERE $1 OR r.position IS DISTINCT FROM c.position
+    WHERE $1 OR r.position IS DISTINCT FROM c.position OR NOT c.has_images
     GROUP BY tenant_id, r.position
-    ON CONFLICT (tenant_id) DO UPDATE SET position = excluded.position, parts = excluded.parts
+    ON CONFLICT (tenant_id) DO UPDATE
+    SET position = excluded.position, parts = excluded.parts, has_images = true
 """
 
 _LETTERS = """
@@ -96,7 +99,7 @@ _COMPARE = """
         UNION ALL SELECT tenant_id, 'versions', '{}', sum(version_bytes), sum(version_files)
         FROM rebuild_part GROUP BY tenant_id
         UNION ALL SELECT tenant_id, 'kind', ARRAY[file_type, category], sum(bytes), sum(files)
-        FROM rebuild_part GROUP BY tenant_id, file_type, category
+        FROM rebuild_part WHERE image_month IS NULL GROUP BY tenant_id, file_type, category
         UNION ALL SELECT tenant_id, 'project', ARRAY[project_id::text], sum(bytes), sum(files)
         FROM rebuild_part WHERE project_id <> $2 GROUP BY tenant_id, project_id
         UNION ALL SELECT tenant_id, 'user', ARRAY[owner::text], sum(bytes), sum(files)
@@ -111,6 +114,8 @@ _COMPARE = """
         WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
             AND (h.bytes, h.files) <> (0, 0) AND k.key[2] IS NOT NULL
         GROUP BY tenant_id, h.part, k.key
+        UNION ALL SELECT tenant_id, 'images', ARRAY[to_char(image_month, 'YYYY-MM')], 0, sum(images)
+        FROM rebuild_part WHERE image_month IS NOT NULL GROUP BY tenant_id, image_month
     ), counted AS (
         SELECT tenant_id, 'total' AS part, '{}'::text[] AS key, bytes, files FROM asked
         UNION ALL SELECT tenant_id, 'trash', '{}', trashed_bytes, trashed_files FROM asked
@@ -137,6 +142,8 @@ _COMPARE = """
         ) AS h(part, bytes, files)
         WHERE (trashed_bytes, trashed_files, version_bytes, version_files) <> (0, 0, 0, 0)
             AND (h.bytes, h.files) <> (0, 0) AND ($1::uuid IS NULL OR c.tenant_id = $1)
+        UNION ALL SELECT m.tenant_id, 'images', ARRAY[to_char(make_date(m.year, m.month, 1), 'YYYY-MM')], 0, m.images
+        FROM tenant_month AS m WHERE $1::uuid IS NULL OR m.tenant_id = $1
     )
     INSERT INTO rebuild_difference
     SELECT tenant_id, a.position, part, key, coalesce(l.bytes, 0), coalesce(l.files, 0),

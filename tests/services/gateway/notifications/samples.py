@@ -9,6 +9,7 @@ from services.gateway.notifications.refusals import StopLinks
 from shared.db import Database
 from shared.events import (
     Event,
+    ExportFailed,
     ExportReady,
     InvoiceDue,
     Lower,
@@ -94,6 +95,10 @@ def exported(tenant: UUID, by: UUID | None, *, complete: bool = True) -> ExportR
     return ExportReady(
         tenant_id=tenant, export_id=new_id(), requested_by=by, size=1610612736, complete=complete, expires_at=AT, at=AT
     )
+
+
+def not_exported(tenant: UUID, by: UUID | None) -> ExportFailed:
+    return ExportFailed(tenant_id=tenant, export_id=new_id(), requested_by=by, error="It broke.", at=AT)
 
 
 def _payment(tenant: UUID, plan: str | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from tests.services.gateway.notifications.samples import (
     failed,
     fallen,
     moved,
+    not_exported,
     paid,
     passed,
     record,
@@ -51,6 +52,7 @@ EVENTS: list[Event] = [
     fallen(TENANT, unpaid=True),
     exported(TENANT, None),
     exported(TENANT, None, complete=False),
+    not_exported(TENANT, None),
 ]
 # What a script is made of, where it is another than Latin.
 SCRIPTS = {"zh": "[一-鿿]", "ja": "[぀-ヿ一-鿿]", "hi": "[ऀ-ॿ]", "th": "[฀-๿]", "ar": "[؀-ۿ]"}

@@ -21,6 +21,7 @@ from tests.services.gateway.notifications.samples import (
     failed,
     fallen,
     moved,
+    not_exported,
     paid,
     passed,
     record,
@@ -127,10 +128,16 @@ def _tellings(tenant: UUID, by: UUID) -> list[tuple[Event, str, str, str]]:
         ),
         (exported(tenant, by), "export_ready", "Your export is ready", "It has 1.5 GB and can be downloaded until 1 M"),
         (exported(tenant, None, complete=False), "export_ready", "Your export is ready", "the archive lists them."),
+        (
+            not_exported(tenant, by),
+            "export_failed",
+            "Your export could not be made",
+            "It failed however often it was tried. Nothing of what you store is lost. Please ask for a new one.",
+        ),
     ]
 
 
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(14))
 async def test_each_is_told_once_by_note_and_mail_whatever_is_redelivered(gateway: Gateway, number: int) -> None:
     person = await gateway.sign_up("Harbour")
     event, kind, title, said = _tellings(_tenant(person), UUID(person.user["id"]))[number]
@@ -150,14 +157,16 @@ async def test_each_is_told_once_by_note_and_mail_whatever_is_redelivered(gatewa
 async def test_a_mail_leads_to_what_can_be_done(gateway: Gateway) -> None:
     person = await gateway.sign_up()
     tenant, export = _tenant(person), exported(_tenant(person), UUID(person.user["id"]))
-    await _apply(gateway, record(failed(tenant)), record(due(tenant, 2), 2), record(export))
+    broken = not_exported(tenant, UUID(person.user["id"]))
+    await _apply(gateway, record(failed(tenant)), record(due(tenant, 2), 2), record(export), record(broken, 2))
     mails = await query(gateway.database.superuser, "SELECT subject, text_body FROM mail ORDER BY subject")
     leads = [
         "Try again: https://stowage.test/app/plans\n",
         "Pay the invoice: https://stowage.test/app/plans#invoices\n",
         f"Download the export: https://stowage.test/app/exports/{export.export_id}\n",
+        f"Open your storage: https://stowage.test/app/exports/{broken.export_id}\n",
     ]
-    assert sum(lead in mail["text_body"] for mail in mails for lead in leads) == 3
+    assert sum(lead in mail["text_body"] for mail in mails for lead in leads) == 4
 
 
 async def test_whoever_asked_for_an_export_hears_of_it(gateway: Gateway) -> None:

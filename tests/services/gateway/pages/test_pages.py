@@ -266,6 +266,18 @@ async def test_a_mails_link_leads_to_the_export_while_it_is_kept(gateway: Gatewa
         assert await browser.get(f"/app/exports/{export}") == (303, there)
 
 
+async def test_why_an_export_failed_is_said_where_its_mail_leads(gateway: Gateway) -> None:
+    export = "0190f0f0-0000-7000-8000-000000000001"
+    told = {"status": "failed", "error": "The store <does not> answer."}
+    gateway.stub.answers[f"/api/user/exports/{export}"] = json_answer(200, json.dumps(told).encode())
+    async with Browser(gateway) as browser:
+        await browser.sign_up()
+        status, page = await browser.get(f"/app/exports/{export}")
+    assert status == 200
+    assert "<h1>That export could not be made</h1>" in page
+    assert "The store &lt;does not&gt; answer. It was tried many times." in page
+
+
 async def test_file_opens_at_its_signed_address(gateway: Gateway) -> None:
     file = "0190f0f0-0000-7000-8000-000000000001"
     gateway.stub.answers[f"/api/storage/files/{file}/url"] = json_answer(200, b'{"url":"http://x.test/signed"}')

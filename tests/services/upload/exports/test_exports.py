@@ -13,10 +13,13 @@ from uuid import uuid4
 
 import pytest
 
+from services.upload.blobs.store import StoreUnavailable
 from services.upload.exports import making, members, verify, writing
+from services.upload.exports.checking import NotAsWritten
+from services.upload.exports.making import ExportMaker
 from services.upload.upkeep import Upkeep
 from shared import faults, outbox
-from shared.events import ExportReady
+from shared.events import ExportFailed, ExportReady
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import Customer, Upload
 
@@ -410,6 +413,41 @@ async def test_whoever_asked_is_told_in_the_commit_that_ends_it(
     await upkeep.jobs.run("exports")
     assert (await show(ada, second))["status"] == "incomplete"
     assert [ExportReady.parse(row["body"]).complete for row in await _told(service)] == [True, False]
+
+
+@pytest.mark.parametrize("broken", ["store", "archive", "code"])
+async def test_that_it_failed_for_good_is_told_once(
+    service: Upload, upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """To whoever asked, by the commit that ends it, and not before the last attempt."""
+    error, why = {
+        "store": (StoreUnavailable(), "The object store does not answer just now; try again."),
+        "archive": (NotAsWritten("The archive is shorter."), "The archive is shorter."),
+        "code": (KeyError("secret"), "An unexpected error; see the log."),
+    }[broken]
+
+    async def fails(*_: Any) -> None:
+        raise error
+
+    ada = service.customer()
+    await store(ada, b"hello")
+    export = await ask(ada)
+    monkeypatch.setattr(ExportMaker, "_write", fails)
+    monkeypatch.setattr(making, "ATTEMPTS", 3)
+    for attempt in range(4):
+        assert len(await _told(service)) == (attempt == 3)
+        await query(service.dsn.superuser, "UPDATE export SET due_at = now()")
+        await upkeep.jobs.run("exports")
+    shown = await show(ada, export)
+    assert (shown["status"], shown["error"]) == ("failed", why)
+    [told] = await _told(service)
+    event = ExportFailed.parse(told["body"])
+    assert (told["type"], str(event.export_id), event.requested_by, event.error) == (
+        "export.failed",
+        export,
+        ada.user,
+        why,
+    )
 
 
 async def _told(service: Upload) -> list[Any]:

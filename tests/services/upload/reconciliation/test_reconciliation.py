@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +24,7 @@ from shared.db.migrate import ROOT
 from shared.security import Principal, sign
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import SECRET, Billing, Customer, Upload, beside, settings_for
+from tests.services.upload.images.conftest import form, picture
 from tests.services.upload.ledger.test_download import checked, fetched, internal, proof_of, worked
 
 ADMIN: dict[str, Any] = {"kind": "user", "user_id": uuid4(), "is_admin": True}
@@ -173,6 +174,57 @@ async def test_a_reservation_that_was_lost_is_said(service: Upload) -> None:
     assert (await ada.quota())["reserved"] == 7
 
 
+async def test_images_of_a_month_are_those_of_the_ledger(service: Upload, billing: Billing) -> None:
+    """Uploads are refused by the account's number: it is said when it is not the ledger's, and counted again."""
+    ada, bob = await photographed(service), await photographed(service)
+    [month] = await images_of(service, ada)
+    mine = f"tenant_id = '{ada.tenant}'"
+    for spoil, said in (
+        ("UPDATE image_month SET used = 9, bought = 7", {(str(month), 7)}),
+        ("UPDATE image_month SET used = 1, bought = 1", {(str(month), -1)}),
+        ("DELETE FROM image_month", {(str(month), -2)}),
+        ("UPDATE image_month SET month = '2020-01-01'", {(str(month), -2), ("2020-01-01", 2)}),
+    ):
+        await by_hand(service, f"{spoil} WHERE {mine}")
+        body = await reconciled(ada)
+        assert {(d["month"], d["files"]) for d in body["differences"]} == said
+        assert {(d["side"], d["wrong"]) for d in body["differences"]} == {("images", "account")}
+        assert "recounted" not in body, "nobody asked"
+        body = await reconciled(ada, repair=True)
+        assert (set(body["recounted"]), body["repaired"]) == ({m for m, _ in said}, [])
+        assert {month: used for month, used in (await images_of(service, ada)).items() if used} == {month: 2}
+        assert (await reconciled(ada))["differences"] == []
+    await by_hand(service, f"UPDATE image_month SET used = 5 WHERE used > 0 AND {mine}")
+    await ada.upload(b"she moves")
+    settings = settings_for(service.dsn.worker, service.root, billing.url, reconciliation_repair=True)
+    async with open_upkeep(settings) as upkeep:
+        await upkeep.nightly.run()
+        await upkeep.nightly.measure()
+        assert drift() == {"images": (0, 3)}
+        await asyncio.sleep(reconciling.APART)
+        assert (await upkeep.nightly.run() or {})["repaired"] == 1
+        await upkeep.nightly.measure()
+        assert drift() == {}
+    assert await images_of(service, ada) == {month: 2, date(2020, 1, 1): 0}
+    assert await images_of(service, bob) == {month: 2}
+    assert (await reconciled(bob))["differences"] == []
+
+
+async def photographed(service: Upload) -> Customer:
+    """Two images, one of them deleted since, which gives nothing back."""
+    ada = service.customer()
+    for seed in range(2):
+        status, made, _ = await ada.call("POST", "/api/images/upload", data=form(picture(seed), {}))
+        assert status == 201, made
+    assert (await ada.call("DELETE", f"/api/storage/files/{made['image_id']}"))[0] == 204
+    return ada
+
+
+async def images_of(service: Upload, ada: Customer) -> dict[date, int]:
+    rows = await query(service.dsn.superuser, "SELECT month, used FROM image_month WHERE tenant_id = $1", ada.tenant)
+    return {row["month"]: row["used"] for row in rows}
+
+
 async def test_a_file_that_was_filed_elsewhere_by_hand(service: Upload, tmp_path: Path) -> None:
     ada = await worked(service)
     await by_hand(service, "UPDATE stored_file SET category = 'avatars' WHERE size = 5")
@@ -286,7 +338,7 @@ async def test_nothing_is_built_on_a_ledger_that_was_altered(service: Upload) ->
     [
         *("delta = delta + 1", "owner = gen_random_uuid()", "project_id = gen_random_uuid()"),
         *("previous_owner = gen_random_uuid()", "previous_project_id = gen_random_uuid()"),
-        *("is_version = NOT is_version", "was_trashed = NOT was_trashed"),
+        *("is_version = NOT is_version", "was_trashed = NOT was_trashed", "image_month = '2026-11-01'"),
     ],
 )
 async def test_no_column_says_other_than_the_body(service: Upload, change: str) -> None:

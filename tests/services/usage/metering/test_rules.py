@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.usage.entitlements.rules import Terms
 from services.usage.metering.meters import METERS, MONTHLY
-from services.usage.metering.rules import Metered, Months, Sums, rejudge, review, steps_of, walk
+from services.usage.metering.rules import Metered, Months, Step, Sums, rejudge, review, steps_of, walk
 from services.usage.months import Month
 from services.usage.thresholds.rules import Level, Passed, Scale, Threshold
 from shared.events import FileStored, Metric, TrafficRecorded
@@ -128,6 +128,21 @@ def test_sums_are_what_happened(entries: list[Record]) -> None:
         assert held.requests == sum(item.requests for item in items)
         taken = [e.event.image_month for e in entries if isinstance(e.event, FileStored)]
         assert held.images == taken.count(month.first)
+
+
+@given(entries=histories(), counted=st.dictionaries(st.sampled_from(MONTHS), st.integers(0, 20)))
+def test_a_correction_brings_images_to_what_happened(entries: list[Record], counted: dict[Month, int]) -> None:
+    """Whatever was counted of each month; and judges the month that runs by it."""
+    right = in_parts(entries, [])
+    sums = {month: replace(right.months.sums.get(month, Sums()), images=counted.get(month, 0)) for month in MONTHS}
+    wrong = Held(replace(right.months, sums=sums), right.passed)
+    taken = Counter(e.event.image_month for e in entries if isinstance(e.event, FileStored))
+    missing = {month: taken[month.first] - sums[month].images for month in MONTHS}
+    steps = [Step(month, day(MAY, 20), None, Sums(images=more)) for month, more in missing.items() if more]
+    after = wrong.keep(walk(wrong.months, steps, MAY))
+    assert {month: after.months.sums[month].images for month in MONTHS} == {m: taken[m.first] for m in MONTHS}
+    if steps and (month := after.months.begun) is not None:
+        assert [c for c in review(after.months, month, day(month))[1] if c.metric == "images"] == []
 
 
 @given(entries=histories(limits=False))

@@ -42,7 +42,7 @@ async def problems(here: World) -> list[str]:
         ("ALTER POLICY worker ON alert TO PUBLIC", "policy of table alert (worker) lets others in"),
         ("CREATE SCHEMA client_77 AUTHORIZATION usage_owner", "schema client_77 belongs to no tenant"),
         ("DROP SCHEMA template CASCADE", "schema template is missing"),
-        ("DROP FUNCTION remove_storage", "function remove_storage is missing"),
+        ("DROP FUNCTION remove_storage", "function remove_storage(tenant uuid) is missing"),
         (
             "ALTER FUNCTION provision_client_schema SECURITY DEFINER",
             "function provision_client_schema runs with the wrong rights",
