@@ -311,7 +311,7 @@ def test_the_manual_knows_every_setting_and_every_metric() -> None:
         assert {name.upper() for name in settings_of(f"services.{service}.main").model_fields} <= named, service
     source = "".join(file.read_text() for part in ("services", "shared") for file in (ROOT / part).rglob("*.py"))
     metrics = set(re.findall(r"""(?:Counter|Gauge|Histogram|Summary)\(\s*"(\w+)\"""", source))
-    ends = "total|seconds|leading|waiting|ready|bytes|tenants|files|teams|ratio|recurring|payments|method"
+    ends = "total|seconds|leading|waiting|ready|bytes|tenants|files|teams|ratio|recurring|payments|method|owed"
     assert metrics == set(re.findall(rf"\bstowage_[a-z_]+_(?:{ends})\b", manual))
 
 

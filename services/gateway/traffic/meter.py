@@ -34,11 +34,12 @@ class Meter:
         return message
 
     async def send(self, message: Message) -> None:
+        lost = self._lost  # asked before: with the end of an answer the connection may end, too
         await self._send(message)
         if message["type"] == "http.response.start":
             self.answered = True
         # What comes after the client has gone is not written.
-        elif not self._is_head and not self._lost:
+        elif not self._is_head and not lost:
             self._written += len(message.get("body", b""))
 
     def hear(self, headers: Headers) -> None:

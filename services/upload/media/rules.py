@@ -72,8 +72,8 @@ def clean(declared: str | None) -> str:
 def _looked_up(head: bytes) -> str:
     found = sniff(head)
     found = signatures.NAMES.get(found, found)
-    # In the table are words that a letter may begin with, "BM" for one.
-    believed = not text.is_text(head) or found.startswith(_TEXT_TYPES)
+    # In the table are words that a letter may begin with, "BM" for one; and JSON is whatever begins with a brace.
+    believed = found.startswith(_TEXT_TYPES) if text.is_text(head) else found != "application/json"
     return found if believed and _MEDIA_TYPE.fullmatch(found) else ""
 
 

@@ -50,7 +50,7 @@ class FakeFolds:
                 if wanted and isinstance(file, FileStored | FileDeleted):
                     sign = 1 if isinstance(file, FileStored) else -1
                     whose = (file.file_type, file.category, file.project_id or "", file.uploaded_by or "")
-                    line = (tenant, entry.seq, *whose, sign * file.size, sign, 0, 0, 0, 0)
+                    line = (tenant, entry.seq, *whose, sign * file.size, sign, 0, 0, 0, 0, "", 0)
                     yield (",".join(map(str, line)) + "\n").encode()
 
 

@@ -114,6 +114,19 @@ async def test_the_end_of_an_answer_is_on_its_way() -> None:
     assert meter.take(ended=True) == (0, 1000)
 
 
+async def test_the_end_of_an_answer_may_end_the_connection() -> None:
+    """As it does where the body was not seen to its end: the client has read what it was sent all the same."""
+    wire = Wire()
+
+    async def last(_message: Message) -> None:
+        wire.lost = True
+
+    meter = Meter({"method": "PUT", "extensions": {OUTLET: wire}}, _nothing, last)
+    meter.tenant = uuid4()
+    await meter.send(body(1000))
+    assert meter.take(ended=True) == (0, 1000)
+
+
 async def test_an_answer_that_overtakes_the_last_move() -> None:
     """The exchange gives up a move whose bytes have all arrived: they came all the same."""
     begun, moved, nowhere = asyncio.Event(), asyncio.Event(), socket.socket()

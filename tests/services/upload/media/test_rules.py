@@ -66,6 +66,7 @@ def test_whatever_comes_has_a_type(head: bytes) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "text/html", "image/png"),
         (b"hello", "text/markdown", "text/markdown"),
         (b"hello", "application/x-msdownload", "text/plain"),
+        (b"{a\xfb\nV\x03#s\xba", "application/json", "application/octet-stream"),
         (b"\x00\x01\x02", "text/plain", "application/octet-stream"),
         (b"", None, "application/octet-stream"),
         (b"PK\x03\x04" + bytes(40), "image/png", "application/zip"),
