@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NoReturn
 from uuid import uuid4
@@ -11,6 +12,9 @@ import pytest
 from services.upload.blobs.local import LocalStore
 from services.upload.blobs.store import StoreUnavailable
 from services.upload.direct import repository
+from services.upload.direct.completion import Completion
+from services.upload.direct.models import DirectUpload
+from services.upload.direct.rules import Listed
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Upload
 from tests.services.upload.direct.clients import OPEN, complete, offer, send, through_the_gateway
@@ -220,6 +224,32 @@ async def test_a_completion_that_died_is_taken_over(service: Upload, monkeypatch
     assert status == 200
     assert file["file_path"].endswith(f"{made['upload_id']}.2.txt")  # not over what the first one may still write
     assert timedelta(minutes=5) > repository.LEASE
+
+
+async def test_who_was_taken_for_dead_hears_of_the_file(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else has stored it meanwhile, and cleared away what was sent."""
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    begun, goes_on, arrive = asyncio.Event(), asyncio.Event(), Completion._arrive
+
+    async def slow(self: Completion, upload: DirectUpload, listed: Sequence[Listed] | None) -> None:
+        if upload.attempt == 1:
+            begun.set()
+            await goes_on.wait()
+        await arrive(self, upload, listed)
+
+    monkeypatch.setattr(Completion, "_arrive", slow)
+    first = asyncio.create_task(complete(ada, made["upload_id"]))
+    await begun.wait()
+    sql = "UPDATE direct_upload SET lease = now() - interval '1 second' WHERE id = $1"
+    await query(service.dsn.superuser, sql, made["upload_id"])
+    status, file, _ = await complete(ada, made["upload_id"])
+    assert status == 200
+    goes_on.set()
+    status, again, _ = await first
+    assert (status, again["file_path"]) == (200, file["file_path"]), again
+    assert (await service.account(ada.tenant))["used"] == 100
 
 
 async def test_an_attempt_that_fails_leaves_no_copy(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
