@@ -129,6 +129,7 @@ class Race:
     looks: int = 0
     repeats: int = 0
     refusals: list[dict[str, Any]] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)  # of all refusals
     ids: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
@@ -172,7 +173,9 @@ class Race:
         async with _beside(*beside, *([self._kill(done, len(orders)), self._hurry()] if kills else [])):
             await asyncio.gather(*(work(client) for client in clients))
         self.repeats += sum(client.repeats for client in clients)
-        self.refusals += [said for client in clients for said in client.refusals if said["code"] == "quota_exceeded"]
+        heard = [said for client in clients for said in client.refusals]
+        self.codes.update(str(said["code"]) for said in heard)
+        self.refusals += [said for said in heard if said["code"] == "quota_exceeded"]
         return done
 
     async def _watch(self, tenant: UUID) -> None:
@@ -297,7 +300,8 @@ async def racing(dsn: ServiceDatabase, root: Path, billing: Billing, s3: ObjectS
     where = {} if s3 is None else {**told("s3", s3, bucket), "spool_path": root}
     common = {"idle_seconds": 30.0, "database_pool": 8, **where}
     settings = [settings_for(dsn.app, root, billing.url, reservation_seconds=LIFETIME, **common) for _ in range(2)]
-    worker = settings_for(dsn.worker, root, billing.url, reservation_seconds=5, orphan_seconds=0, **common)
+    # What is put together and not settled yet looks like an orphan: the grace time is for it, a day otherwise.
+    worker = settings_for(dsn.worker, root, billing.url, reservation_seconds=5, orphan_seconds=30, **common)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         processes = [await stack.enter_async_context(running(each, http)) for each in settings]

@@ -61,7 +61,7 @@ async def test_what_fits_to_the_byte_passes_and_nothing_more(race: Race, kind: s
     begun = time.monotonic()
     done = await race.run(tenant, wanted)
     print(f"\n{len(wanted) / (time.monotonic() - begun):.0f} orders/s, {race.looks} looks")  # noqa: T201 - what was measured
-    assert set(done.values()) == {STORED, FREED}, Counter(done.values())
+    assert set(done.values()) == {STORED, FREED}, (Counter(done.values()), race.codes)
     assert {order.way for order, status in done.items() if status == FREED} <= LEAVING
     assert race.highest <= limit
     await race.bury(tenant)
@@ -89,7 +89,7 @@ async def test_what_does_not_fit_stays_out_though_processes_die(race: Race, kind
     begun = time.monotonic()
     done = await race.run(tenant, wanted, kills=True)
     seconds = time.monotonic() - begun
-    assert set(done.values()) == {STORED, REFUSED, FREED}, Counter(done.values())
+    assert set(done.values()) == {STORED, REFUSED, FREED}, (Counter(done.values()), race.codes)
     assert race.deaths["anywhere"] > 0
     # What was refused did not fit at that moment.
     told = [refusal["quota_info"] for refusal in race.refusals]
