@@ -157,12 +157,7 @@ class CounterRepository:
 
     async def hide(self, changes: Mapping[UUID, Hidden], now: datetime) -> None:
         """By kind. Under the lock of the tenants' counters."""
-        rows = [
-            (tenant, *kind, *amounts)
-            for tenant, hidden in changes.items()
-            for kind, amounts in hidden.kinds.items()
-            if any(amounts)
-        ]
+        rows = Hidden.rows({tenant: hidden.kinds for tenant, hidden in changes.items()})
         if rows:
             await self._connection.execute(_HIDE, *map(list, zip(*rows, strict=True)), now)
 

@@ -1,8 +1,9 @@
 """What each file event does to a tenant's counters. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from services.usage.months import Month
@@ -83,6 +84,16 @@ class Hidden:
         amounts = held.setdefault(key, [0, 0, 0, 0])
         amounts[part] += size
         amounts[part + 1] += files
+
+    @staticmethod
+    def rows(changes: Mapping[UUID, Mapping[Key, list[int]]]) -> list[tuple[Any, ...]]:
+        """Of each tenant's: the tenant, the key and the four amounts, where there are any."""
+        return [
+            (tenant, *(key if isinstance(key, tuple) else (key,)), *amounts)
+            for tenant, held in changes.items()
+            for key, amounts in held.items()
+            if any(amounts)
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.kinds or self.projects or self.users)

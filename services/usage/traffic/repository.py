@@ -137,12 +137,7 @@ class ProjectRepository:
 
     async def hide(self, changes: Mapping[UUID, Hidden]) -> None:
         """By project. Under the lock of the tenants' counters."""
-        rows = [
-            (tenant, project, *amounts)
-            for tenant, hidden in changes.items()
-            for project, amounts in hidden.projects.items()
-            if any(amounts)
-        ]
+        rows = Hidden.rows({tenant: hidden.projects for tenant, hidden in changes.items()})
         if rows:
             await self._connection.execute(_HIDE, *map(list, zip(*rows, strict=True)))
 

@@ -82,12 +82,7 @@ class UserRepository:
 
     async def hide(self, changes: Mapping[UUID, Hidden], now: datetime) -> None:
         """As `add`."""
-        rows = [
-            (tenant, user, *amounts)
-            for tenant, hidden in changes.items()
-            for user, amounts in hidden.users.items()
-            if any(amounts)
-        ]
+        rows = Hidden.rows({tenant: hidden.users for tenant, hidden in changes.items()})
         if rows:
             await self._connection.execute(_HIDE, *map(list, zip(*rows, strict=True)), now)
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.billing.credits.catalogue import load_credits
-from services.billing.credits.packs import credits_for, register
+from services.billing.credits.packs import credits_for
 from services.billing.invoices.paying import purchase_of
 from services.billing.payments.repository import Payment
 from shared.money import Money
@@ -28,9 +28,7 @@ _EVENTS = """
 
 @pytest.fixture
 async def travel(billing_db: ServiceDatabase) -> AsyncIterator[Travel]:
-    async with travelling(billing_db) as found:
-        async with found.database.transaction() as connection:
-            await register(connection, load_credits())
+    async with travelling(billing_db, packs=True) as found:
         yield found
         await found.balance()
 

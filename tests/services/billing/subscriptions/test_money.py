@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from services.billing.credits.catalogue import load_credits
-from services.billing.credits.packs import credits_for, purchase_of, register
+from services.billing.credits.packs import credits_for, purchase_of
 from services.billing.details import repository as details
 from services.billing.details.parties import Buyer
 from services.billing.errors import PaymentRequired, RestNotCreditable
@@ -37,9 +37,7 @@ _LINES = """
 
 @pytest.fixture
 async def travel(billing_db: ServiceDatabase) -> AsyncIterator[Travel]:
-    async with travelling(billing_db) as found:
-        async with found.database.transaction() as connection:
-            await register(connection, load_credits())
+    async with travelling(billing_db, packs=True) as found:
         yield found
         await found.balance()
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.billing.credits.catalogue import load_credits
-from services.billing.credits.packs import credits_for, register
+from services.billing.credits.packs import credits_for
 from services.billing.errors import NothingToPay, PaymentRequired, ProviderUnavailable, RefundRefused, RefundUnderWay
 from services.billing.invoices.paying import purchase_of
 from services.billing.payments.provider import ProviderRefused, ProviderSilent
@@ -28,9 +28,7 @@ _PARTS = "SELECT amount, refunded FROM period_payment WHERE tenant_id = $1 ORDER
 
 @pytest.fixture
 async def travel(billing_db: ServiceDatabase) -> AsyncIterator[Travel]:
-    async with travelling(billing_db) as found:
-        async with found.database.transaction() as connection:
-            await register(connection, load_credits())
+    async with travelling(billing_db, packs=True) as found:
         found.at = datetime(2026, 4, 1, tzinfo=UTC)
         yield found
         await found.balance()

@@ -20,7 +20,7 @@ from services.billing.catalogue.loader import find_family, load
 from services.billing.catalogue.plan import Interval
 from services.billing.credits.catalogue import load_credits
 from services.billing.credits.commands import Spend
-from services.billing.credits.packs import LateMoney, PackFulfilment
+from services.billing.credits.packs import LateMoney, PackFulfilment, register
 from services.billing.credits.repository import commit_batch, set_timezone
 from services.billing.errors import NothingToPay, PaymentRequired
 from services.billing.invoices import tax
@@ -221,11 +221,14 @@ class Travel:
 
 
 @asynccontextmanager
-async def travelling(dsn: ServiceDatabase) -> AsyncIterator[Travel]:
+async def travelling(dsn: ServiceDatabase, *, packs: bool = False) -> AsyncIterator[Travel]:
+    """`packs`: credits are sold, too."""
     async with Database(dsn.worker, pool_size=4, application_name="travel") as database:
         found = Travel(dsn, database)
         async with database.transaction() as connection:
             await plans.register(connection, found.catalogue)
+            if packs:
+                await register(connection, load_credits())
         yield found
 
 
