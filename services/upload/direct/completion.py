@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from services.upload.blobs.digest import Digest
 from services.upload.blobs.locations import Locations
-from services.upload.blobs.store import BlobStore, StoreUnavailable
+from services.upload.blobs.store import BlobStore, Found, StoreUnavailable
 from services.upload.direct import repository, rules
 from services.upload.direct.errors import NotUploaded, PartsChanged, PartsMissing, PartTooSmall, SizeMismatch
 from services.upload.direct.models import DirectUpload, State
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # After these its client may try again, as after a trouble of ours. After any other refusal nothing of it is kept.
 PASSING = (NotUploaded, PartsMissing, PartsChanged, PartTooSmall)
+ASSEMBLING = 30.0  # seconds that parts may be neither parts nor a whole: a store that puts them together hides them
+LOOK = 0.2  # seconds between two looks at the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,27 @@ class Completion:
             async with self._alive(upload):
                 await self._arrive(upload, said.parts)
                 await self._store(upload, said.sha256)
-        except BaseException as error:
-            if isinstance(error, DomainError) and error.status < 500 and not isinstance(error, PASSING):
+        except DomainError as error:
+            # An attempt that was taken for dead may have stored it, and cleared away what this one was looking for.
+            if not await self._is_stored(upload):
+                if error.status >= 500 or isinstance(error, PASSING):
+                    await self._reopen(upload)
+                    raise
                 await self.discard(upload)
                 await self._end(upload, "refused", error)
                 return
-            await asyncio.shield(asyncio.ensure_future(self._end(upload, "open")))
+        except BaseException:
+            await self._reopen(upload)
             raise
-        else:
-            await self._end(upload, "stored")
-            await self._unstage(upload)
+        await self._end(upload, "stored")
+        await self._unstage(upload)
+
+    async def _reopen(self, upload: DirectUpload) -> None:
+        await asyncio.shield(asyncio.ensure_future(self._end(upload, "open")))
+
+    async def _is_stored(self, upload: DirectUpload) -> bool:
+        async with self._database.transaction(upload.tenant_id) as connection:
+            return await files.find(connection, upload.id) is not None
 
     async def _unstage(self, upload: DirectUpload) -> None:
         """What the store does not delete now goes when the offer expires, with what may still come."""
@@ -106,10 +120,20 @@ class Completion:
             await offers.assemble(upload, chosen)
             faults.reach("direct.assembled")
         found = await store.stat(upload.staged)
+        if found is None and upload.in_parts and (arrived is not None or upload.attempt > 1):
+            found = await self._assembled(store, upload)
         if found is None:
-            # Told to put parts together the store may still be at it, though it has lost patience with us.
             raise NotUploaded() if arrived is None else StoreUnavailable()
         await self._cover(upload, found.size)
+
+    async def _assembled(self, store: BlobStore, upload: DirectUpload) -> Found | None:
+        """The store may still be putting the parts together, for us or for an attempt that has died."""
+        until = time.monotonic() + ASSEMBLING
+        while True:
+            found = await store.stat(upload.staged)
+            if found is not None or time.monotonic() > until:
+                return found
+            await asyncio.sleep(LOOK)
 
     async def _store(self, upload: DirectUpload, sha256: str | None) -> None:
         """The copy is what is measured and read: what is staged may be written again at any moment."""

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.upload.direct import repository, rules
-from services.upload.direct.completion import PASSING, Completion, Said
+from services.upload.direct.completion import Completion, Said
 from services.upload.direct.errors import (
     BackendUnsupported,
     CompletionInProgress,
@@ -121,13 +121,7 @@ class DirectUploadService:
         while True:
             claimed = await self._claim(tenant, upload_id)
             if claimed is not None:
-                try:
-                    await self._finish(claimed, said, deadline)
-                except PASSING:
-                    # It was slow, and somebody who took it for dead may have stored the file.
-                    if (file := await self._outcome(tenant, upload_id)) is None:
-                        raise
-                    return file
+                await self._finish(claimed, said, deadline)
             file = await self._outcome(tenant, upload_id)
             if file is not None:
                 return file

@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import pytest
 
+from services.upload.blobs.digest import Digest
 from services.upload.blobs.local import LocalStore
 from services.upload.blobs.store import StoreUnavailable
 from services.upload.direct import repository
 from services.upload.direct.completion import Completion
 from services.upload.direct.models import DirectUpload
 from services.upload.direct.rules import Listed
+from shared.events import FileStored
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Upload
 from tests.services.upload.direct.clients import OPEN, complete, offer, send, through_the_gateway
@@ -250,6 +252,49 @@ async def test_who_was_taken_for_dead_hears_of_the_file(service: Upload, monkeyp
     status, again, _ = await first
     assert (status, again["file_path"]) == (200, file["file_path"]), again
     assert (await service.account(ada.tenant))["used"] == 100
+
+
+async def test_who_took_over_hears_of_the_file_of_the_one_it_took_for_dead(
+    service: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which stored it all the same, and cleared away what was sent."""
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    judged, goes_on, cleared = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    arrive, judge, unstage = Completion._arrive, Completion._judge, Completion._unstage
+
+    async def slow(self: Completion, upload: DirectUpload, path: str, digest: Digest) -> FileStored:
+        file = await judge(self, upload, path, digest)
+        if upload.attempt == 1:
+            judged.set()
+            await goes_on.wait()
+        return file
+
+    async def late(self: Completion, upload: DirectUpload, listed: Sequence[Listed] | None) -> None:
+        if upload.attempt == 2:
+            await cleared.wait()
+        await arrive(self, upload, listed)
+
+    async def clear(self: Completion, upload: DirectUpload) -> None:
+        await unstage(self, upload)
+        cleared.set()
+
+    monkeypatch.setattr(Completion, "_judge", slow)
+    monkeypatch.setattr(Completion, "_arrive", late)
+    monkeypatch.setattr(Completion, "_unstage", clear)
+    first = asyncio.create_task(complete(ada, made["upload_id"]))
+    await judged.wait()
+    sql = "UPDATE direct_upload SET lease = now() - interval '1 second' WHERE id = $1"
+    await query(service.dsn.superuser, sql, made["upload_id"])
+    second = asyncio.create_task(complete(ada, made["upload_id"]))
+    while (await query(service.dsn.superuser, "SELECT attempt FROM direct_upload"))[0]["attempt"] < 2:
+        await asyncio.sleep(0.01)
+    goes_on.set()
+    answers = await asyncio.gather(first, second)
+    assert [status for status, _, _ in answers] == [200, 200], answers
+    assert (await service.account(ada.tenant))["used"] == 100
+    assert [path.stat().st_size for path in service.blobs()] == [100]
 
 
 async def test_an_attempt_that_fails_leaves_no_copy(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:

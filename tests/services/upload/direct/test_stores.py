@@ -4,10 +4,13 @@ import asyncio
 import hashlib
 import io
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
 
+from services.upload.blobs.digest import Digest
+from services.upload.blobs.locations import DEFAULT
 from tests.fixtures.postgres import query
 from tests.services.upload.conftest import LIMIT, Upload
 from tests.services.upload.direct.clients import OPEN, complete, offer, send
@@ -22,6 +25,9 @@ in_parts = pytest.mark.parametrize("remote", [S3, AZURE], indirect=True)
 on_s3 = pytest.mark.parametrize("remote", [S3], indirect=True)
 
 PART = 5 * 1024 * 1024
+
+
+_DIED = "UPDATE direct_upload SET state = 'completing', attempt = 1, lease = now() - interval '1 second'"
 
 
 async def is_clean(remote: Upload, account: Any) -> None:
@@ -181,6 +187,63 @@ async def test_many_at_once_fill_the_quota_exactly(remote: Upload) -> None:
     assert sum((await objects(remote)).values()) == LIMIT
 
 
+@on_s3
+async def test_parts_that_the_store_is_still_putting_together_are_waited_for(remote: Upload) -> None:
+    """The completion that told it to has died. Until the store is done it knows neither the parts nor the object."""
+    ada, content = remote.customer(), b"x" * 1000
+    made = await offer(ada, len(content), multipart=True)
+    await query(remote.dsn.superuser, _DIED)
+    staged = await _lose_parts(remote)
+    completed = asyncio.create_task(complete(ada, made["upload_id"]))
+    await asyncio.sleep(1.5)
+    assert not completed.done()
+    writer = remote.app.state.services.direct.receiver._locations[DEFAULT].create(uuid4(), Digest())
+    await writer.write(content)
+    await writer.finish()
+    await writer.place(staged)
+    status, file, _ = await completed
+    assert status == 200, file
+    assert (await remote.account(ada.tenant))["used"] == len(content)
+
+
+@on_s3
+async def test_parts_that_the_store_has_lost_are_not_waited_for_for_ever(
+    remote: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = remote.customer()
+    made = await offer(ada, 1000, multipart=True)
+    await _lose_parts(remote)
+    monkeypatch.setattr("services.upload.direct.completion.ASSEMBLING", 0.5)
+    for _ in range(2):
+        status, refused, _ = await complete(ada, made["upload_id"])
+        assert (status, refused["code"]) == (409, "not_uploaded")
+    await ada.call("DELETE", f"{OPEN}/{made['upload_id']}")
+    await is_clean(remote, ada)
+
+
+@in_parts
+async def test_what_is_stored_stays_whatever_is_said_of_it_then(remote: Upload) -> None:
+    """The one who stored it died before that was noted; who asks again says what would refuse it."""
+    ada = remote.customer()
+    made = await offer(ada, 1000, multipart=True)
+    await send(remote.http, made, b"x" * 1000)
+    file = (await complete(ada, made["upload_id"]))[1]
+    await query(remote.dsn.superuser, _DIED)
+    status, again, _ = await complete(ada, made["upload_id"], sha256="0" * 64)
+    assert (status, again["file_id"]) == (200, file["file_id"])
+    assert await objects(remote) == {file["file_path"]: 1000}
+    assert (await ada.quota())["used"] == 1000
+
+
 async def _put(http: aiohttp.ClientSession, url: str, content: bytes) -> int:
     async with http.put(url, data=io.BytesIO(content)) as answer:
         return answer.status
+
+
+async def _lose_parts(remote: Upload) -> str:
+    """Where the object would be."""
+    direct = remote.app.state.services.direct
+    row = (await query(remote.dsn.superuser, "SELECT id, tenant_id FROM direct_upload"))[0]
+    upload = await direct.uploads.get(row["tenant_id"], row["id"])
+    await direct.offers[DEFAULT].abort(upload)
+    return str(upload.staged)
