@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # After these its client may try again, as after a trouble of ours. After any other refusal nothing of it is kept.
 PASSING = (NotUploaded, PartsMissing, PartsChanged, PartTooSmall)
-ASSEMBLING = 30.0  # seconds that parts may be neither parts nor a whole: a store that puts them together hides them
+ASSEMBLING = 10.0  # seconds that parts may be neither parts nor a whole: a store that puts them together hides them
 LOOK = 0.2  # seconds between two looks at the store
 
 
@@ -74,8 +74,10 @@ class Completion:
                 if error.status >= 500 or isinstance(error, PASSING):
                     await self._reopen(upload)
                     raise
-                await self.discard(upload)
-                await self._end(upload, "refused", error)
+                # Said before anything goes: who asks after a death in between must not hear that nothing ever came.
+                if await self._end(upload, "refused", error):
+                    with contextlib.suppress(StoreUnavailable):  # then it goes when the offer expires
+                        await self.discard(upload)
                 return
         except BaseException:
             await self._reopen(upload)
@@ -244,7 +246,8 @@ class Completion:
         async with self._database.transaction(upload.tenant_id) as connection:
             return await repository.renew(connection, upload.id, upload.attempt)
 
-    async def _end(self, upload: DirectUpload, state: State, problem: DomainError | None = None) -> None:
+    async def _end(self, upload: DirectUpload, state: State, problem: DomainError | None = None) -> bool:
+        """False when somebody else is at it by now."""
         said = (
             None
             if problem is None
@@ -256,7 +259,7 @@ class Completion:
             }
         )
         async with self._database.transaction(upload.tenant_id) as connection:
-            await repository.end(connection, upload.id, upload.attempt, state, said)
+            return await repository.end(connection, upload.id, upload.attempt, state, said)
 
     def _path(self, upload: DirectUpload) -> str:
         """What has its place already stays there."""

@@ -27,7 +27,7 @@ _RENEW = """
 """
 _END = """
     UPDATE direct_upload SET state = $3, problem = $4, lease = NULL
-    WHERE id = $1 AND attempt = $2 AND state = 'completing'
+    WHERE id = $1 AND attempt = $2 AND state = 'completing' RETURNING true
 """
 _ABORT = """
     UPDATE direct_upload SET state = 'aborted', lease = NULL
@@ -90,9 +90,9 @@ async def renew(connection: Any, upload: UUID, attempt: int) -> bool:
 
 async def end(
     connection: Any, upload: UUID, attempt: int, state: State, problem: Mapping[str, Any] | None = None
-) -> None:
-    """Of an attempt; nothing happens when it is no longer the last one."""
-    await connection.execute(_END, upload, attempt, state, problem)
+) -> bool:
+    """Of an attempt. False, and nothing happens, when it is no longer the last one."""
+    return bool(await connection.fetchval(_END, upload, attempt, state, problem))
 
 
 async def abort(connection: Any, upload: UUID) -> bool:

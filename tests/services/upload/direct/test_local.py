@@ -297,6 +297,59 @@ async def test_who_took_over_hears_of_the_file_of_the_one_it_took_for_dead(
     assert [path.stat().st_size for path in service.blobs()] == [100]
 
 
+async def test_a_refusal_is_heard_though_its_process_died_while_it_cleared_away(
+    service: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    discard = Completion.discard
+
+    async def die(self: Completion, upload: DirectUpload) -> NoReturn:
+        await discard(self, upload)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Completion, "discard", die)
+    monkeypatch.setattr("services.upload.direct.service.PATIENCE", 0.3)
+    wrong = "0" * 64
+    await complete(ada, made["upload_id"], sha256=wrong)
+    await query(service.dsn.superuser, "UPDATE direct_upload SET lease = now() - interval '1 second'")
+    status, refused, _ = await complete(ada, made["upload_id"], sha256=wrong)
+    assert (status, refused["code"]) == (422, "digest_mismatch")
+    account = await service.account(ada.tenant)
+    assert (account["used"], account["reserved"], service.blobs()) == (0, 0, [])
+
+
+async def test_what_an_attempt_taken_for_dead_finds_wrong_is_not_its_to_clear_away(
+    service: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = service.customer()
+    made = await offer(ada, 100)
+    await send(service.http, made, b"x" * 100)
+    failed, goes_on = asyncio.Event(), asyncio.Event()
+    drop, arrive = Completion._drop_copy, Completion._arrive
+
+    async def slow(self: Completion, upload: DirectUpload) -> None:
+        await drop(self, upload)
+        failed.set()
+        await goes_on.wait()
+
+    async def late(self: Completion, upload: DirectUpload, listed: Sequence[Listed] | None) -> None:
+        if upload.attempt == 2:
+            goes_on.set()
+            await asyncio.sleep(0.5)
+        await arrive(self, upload, listed)
+
+    monkeypatch.setattr(Completion, "_drop_copy", slow)
+    monkeypatch.setattr(Completion, "_arrive", late)
+    first = asyncio.create_task(complete(ada, made["upload_id"], sha256="0" * 64))
+    await failed.wait()
+    await query(service.dsn.superuser, "UPDATE direct_upload SET lease = now() - interval '1 second'")
+    answers = await asyncio.gather(first, complete(ada, made["upload_id"]))
+    assert [status for status, _, _ in answers] == [200, 200], answers
+    assert [path.stat().st_size for path in service.blobs()] == [100]
+
+
 async def test_an_attempt_that_fails_leaves_no_copy(service: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = service.customer()
     made = await offer(ada, 100)
