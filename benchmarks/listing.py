@@ -17,7 +17,6 @@ from tests.fixtures.postgres import PostgresServer
 MANY, FEW = 1_000_000, 10_000
 ROUNDS = 5  # the one in the middle counts: the slowest hundredth of a few pages says more of the machine than of us
 PAGES = 480  # of each in a round, in turns, each from a place in the list that chance chooses
-FOLDER_PAGES = 200  # of each in a round
 ASKED: tuple[Mapping[str, str], ...] = (
     {},
     {"sort": "name"},
@@ -73,7 +72,7 @@ async def _round(few: "_Customer", many: "_Customer") -> dict[int, list[float]]:
 
 async def _folder_round(few: "_Customer", many: "_Customer") -> dict[int, list[float]]:
     seconds: dict[int, list[float]] = {FEW: [], MANY: []}
-    for number in range(FOLDER_PAGES):
+    for number in range(PAGES):
         for customer in (few, many) if number % 2 else (many, few):
             seconds[customer.files].append(await customer.folders())
     return seconds
@@ -91,7 +90,7 @@ def _folder_row(rounds: list[dict[int, list[float]]]) -> Row:
         f"{ratio:.2f} × with 10,000",
         "≤ 1.2 × with 10,000",
         ratio <= 1.2,
-        f"textbook: with 10,000 files; raw: their median. {FOLDER_PAGES} pages each in turns; "
+        f"textbook: with 10,000 files; raw: their median. {PAGES} pages each in turns; "
         f"the middle of {ROUNDS} rounds, of {_ratio(rounds[0]):.2f} to {_ratio(rounds[-1]):.2f}",
     )
 
