@@ -130,7 +130,7 @@ async def test_waiting_ends_with_the_commit(api: Api) -> None:
     await asyncio.sleep(0.2)
     await api.apply(stored(1, 10))
     Wake(api.worker, CHANNEL).set(str(TENANT))
-    async with asyncio.timeout(1.5):
+    async with asyncio.timeout(5):
         status, body = await waiting
     assert (status, body["position"], body["storage"]["used"]) == (200, 1, 10)
     status, body = await api.get(f"/internal/usage/{TENANT}/wait?after=1&timeout=0.1", as_=SERVICE)

@@ -78,16 +78,17 @@ async def test_the_provider_is_away(world: World) -> None:
 
 
 class Deaf:
-    """A provider that never answers, and takes its time."""
+    """A provider that never answers, and says so when it is told to."""
 
     name = "stripe"
 
     def __init__(self) -> None:
         self.asked = 0
+        self.over = asyncio.Event()
 
     async def status(self, _external: str) -> Any:
         self.asked += 1
-        await asyncio.sleep(0.5)
+        await self.over.wait()
         raise ProviderSilent("no answer")
 
     async def close(self) -> None: ...
@@ -102,8 +103,9 @@ async def test_a_silent_provider_holds_up_only_its_own(world: World) -> None:
     await query(world.dsn.worker, "UPDATE payment SET provider = 'stripe' WHERE team <> 'dan'")
     await query(world.dsn.worker, "UPDATE payment SET next_check_at = now() - interval '1 h' * (team <> 'dan')::int")
     run = asyncio.create_task(world.janitor.run())
-    await asyncio.sleep(0.4)
-    assert (await world.status(teams[-1], payments[-1]))["status"] == "completed", "while the other one is waited for"
+    await world.until(teams[-1], payments[-1], lambda payment: payment["status"] == "completed")
+    assert not run.done(), "while the other one is waited for"
+    deaf.over.set()
     await run
     assert deaf.asked == 1, "in vain once, and not for each of them"
     await world.janitor.run()
