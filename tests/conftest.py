@@ -29,8 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A group is the end of a test's name to pytest-xdist. Were they lost, each process would start everything, and
+    nobody would say so.
+    """
+    if session.items and session.config.getoption("loadgroup", default=False):
+        assert "@" in session.items[0].nodeid, "groups are not kept together: this pytest-xdist is not for this pytest"
+
+
 def _group(item: pytest.Item) -> str:
     needs = set(getattr(item, "fixturenames", ()))
     if needs & {"stack", "kafka_stack"} or item.path.relative_to(item.config.rootpath).parts[1] in WHOLE:
         return "stacks"
-    return "stores" if needs & STORES else str(item.path)
+    return "stores" if needs & STORES else str(item.path.relative_to(item.config.rootpath))
