@@ -142,12 +142,14 @@ class DirectUploadService:
     async def abort(self, tenant: UUID, upload_id: UUID) -> None:
         """Aborting what is aborted does nothing. Raises DirectUploadNotFound, DirectUploadEnded."""
         async with self._database.transaction(tenant) as connection:
-            aborted = await repository.abort(connection, upload_id)
+            # Who stored it may have died before that was noted.
+            stored = await files.find(connection, upload_id) is not None
+            aborted = not stored and await repository.abort(connection, upload_id)
         upload = await self.get(tenant, upload_id)
         if aborted:
             await self._completion.discard(upload)
-        elif upload.state in ("stored", "completing"):
-            raise DirectUploadEnded(upload.state)
+        elif stored or upload.state in ("stored", "completing"):
+            raise DirectUploadEnded("stored" if stored else upload.state)
 
     async def close(self) -> None:
         """Completions under way are given up: their uploads stay open."""

@@ -221,14 +221,17 @@ async def test_parts_that_the_store_has_lost_are_not_waited_for_for_ever(
     await is_clean(remote, ada)
 
 
-@in_parts
-async def test_what_is_stored_stays_whatever_is_said_of_it_then(remote: Upload) -> None:
-    """The one who stored it died before that was noted; who asks again says what would refuse it."""
+@every
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_what_is_stored_stays_whatever_is_said_of_it_then(remote: Upload, multipart: bool) -> None:
+    """The one who stored it died before that was noted; who asks again gives it up, or says what would refuse it."""
     ada = remote.customer()
-    made = await offer(ada, 1000, multipart=True)
+    made = await offer(ada, 1000, multipart=multipart)
     await send(remote.http, made, b"x" * 1000)
     file = (await complete(ada, made["upload_id"]))[1]
     await query(remote.dsn.superuser, _DIED)
+    status, refused, _ = await ada.call("DELETE", f"{OPEN}/{made['upload_id']}")
+    assert (status, refused["code"]) == (409, "direct_upload_ended"), refused
     status, again, _ = await complete(ada, made["upload_id"], sha256="0" * 64)
     assert (status, again["file_id"]) == (200, file["file_id"])
     assert await objects(remote) == {file["file_path"]: 1000}
