@@ -19,6 +19,7 @@ from services.upload.direct.reservation import Reservations
 from services.upload.direct.rules import Listed
 from services.upload.errors import DigestMismatch, ReservationLost
 from services.upload.files import repository as files
+from services.upload.files.models import StoredFile
 from services.upload.intake.acceptance import Acceptance, Purpose, Refused, Sender
 from services.upload.intake.intake import Intake
 from services.upload.intake.stripped import check_strippable, write_stripped
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # After these its client may try again, as after a trouble of ours. After any other refusal nothing of it is kept.
 PASSING = (NotUploaded, PartsMissing, PartsChanged, PartTooSmall)
-ASSEMBLING = 10.0  # seconds that parts may be neither parts nor a whole: a store that puts them together hides them
+UNSEEN = 10.0  # seconds that parts may be neither parts nor a whole: a store that puts them together hides them
 LOOK = 0.2  # seconds between two looks at the store
 
 
@@ -70,7 +71,7 @@ class Completion:
                 await self._store(upload, said.sha256)
         except DomainError as error:
             # An attempt that was taken for dead may have stored it, and cleared away what this one was looking for.
-            if not await self._is_stored(upload):
+            if await self._find_file(upload) is None:
                 if error.status >= 500 or isinstance(error, PASSING):
                     await self._reopen(upload)
                     raise
@@ -88,9 +89,9 @@ class Completion:
     async def _reopen(self, upload: DirectUpload) -> None:
         await asyncio.shield(asyncio.ensure_future(self._end(upload, "open")))
 
-    async def _is_stored(self, upload: DirectUpload) -> bool:
+    async def _find_file(self, upload: DirectUpload) -> StoredFile | None:
         async with self._database.transaction(upload.tenant_id) as connection:
-            return await files.find(connection, upload.id) is not None
+            return await files.find(connection, upload.id)
 
     async def _unstage(self, upload: DirectUpload) -> None:
         """What the store does not delete now goes when the offer expires, with what may still come."""
@@ -125,12 +126,13 @@ class Completion:
         if found is None and upload.in_parts and (arrived is not None or upload.attempt > 1):
             found = await self._assembled(store, upload)
         if found is None:
+            # Parts that were there a moment ago are not lost: the store takes its time.
             raise NotUploaded() if arrived is None else StoreUnavailable()
         await self._cover(upload, found.size)
 
     async def _assembled(self, store: BlobStore, upload: DirectUpload) -> Found | None:
         """The store may still be putting the parts together, for us or for an attempt that has died."""
-        until = time.monotonic() + ASSEMBLING
+        until = time.monotonic() + UNSEEN
         while True:
             found = await store.stat(upload.staged)
             if found is not None or time.monotonic() > until:
@@ -203,8 +205,7 @@ class Completion:
 
     async def _drop_unused(self, upload: DirectUpload, store: BlobStore, path: str) -> None:
         """An earlier attempt may have settled after it was given up for dead: then its copy is the file."""
-        async with self._database.transaction(upload.tenant_id) as connection:
-            file = await files.find(connection, upload.id)
+        file = await self._find_file(upload)
         if file is not None and file.path != path:
             await store.delete(path)
 

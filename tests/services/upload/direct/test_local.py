@@ -22,6 +22,8 @@ from tests.services.upload.conftest import LIMIT, Upload
 from tests.services.upload.direct.clients import OPEN, complete, offer, send, through_the_gateway
 
 CONTENT = b"hello, store " * 100
+# Whoever completes is taken for dead.
+_LAPSED = "UPDATE direct_upload SET lease = now() - interval '1 second'"
 
 
 async def test_from_the_offer_to_the_file(service: Upload) -> None:
@@ -244,8 +246,7 @@ async def test_who_was_taken_for_dead_hears_of_the_file(service: Upload, monkeyp
     monkeypatch.setattr(Completion, "_arrive", slow)
     first = asyncio.create_task(complete(ada, made["upload_id"]))
     await begun.wait()
-    sql = "UPDATE direct_upload SET lease = now() - interval '1 second' WHERE id = $1"
-    await query(service.dsn.superuser, sql, made["upload_id"])
+    await query(service.dsn.superuser, _LAPSED)
     status, file, _ = await complete(ada, made["upload_id"])
     assert status == 200
     goes_on.set()
@@ -285,8 +286,7 @@ async def test_who_took_over_hears_of_the_file_of_the_one_it_took_for_dead(
     monkeypatch.setattr(Completion, "_unstage", clear)
     first = asyncio.create_task(complete(ada, made["upload_id"]))
     await judged.wait()
-    sql = "UPDATE direct_upload SET lease = now() - interval '1 second' WHERE id = $1"
-    await query(service.dsn.superuser, sql, made["upload_id"])
+    await query(service.dsn.superuser, _LAPSED)
     second = asyncio.create_task(complete(ada, made["upload_id"]))
     while (await query(service.dsn.superuser, "SELECT attempt FROM direct_upload"))[0]["attempt"] < 2:
         await asyncio.sleep(0.01)
@@ -313,7 +313,7 @@ async def test_a_refusal_is_heard_though_its_process_died_while_it_cleared_away(
     monkeypatch.setattr("services.upload.direct.service.PATIENCE", 0.3)
     wrong = "0" * 64
     await complete(ada, made["upload_id"], sha256=wrong)
-    await query(service.dsn.superuser, "UPDATE direct_upload SET lease = now() - interval '1 second'")
+    await query(service.dsn.superuser, _LAPSED)
     status, refused, _ = await complete(ada, made["upload_id"], sha256=wrong)
     assert (status, refused["code"]) == (422, "digest_mismatch")
     account = await service.account(ada.tenant)
@@ -344,7 +344,7 @@ async def test_what_an_attempt_taken_for_dead_finds_wrong_is_not_its_to_clear_aw
     monkeypatch.setattr(Completion, "_arrive", late)
     first = asyncio.create_task(complete(ada, made["upload_id"], sha256="0" * 64))
     await failed.wait()
-    await query(service.dsn.superuser, "UPDATE direct_upload SET lease = now() - interval '1 second'")
+    await query(service.dsn.superuser, _LAPSED)
     answers = await asyncio.gather(first, complete(ada, made["upload_id"]))
     assert [status for status, _, _ in answers] == [200, 200], answers
     assert [path.stat().st_size for path in service.blobs()] == [100]

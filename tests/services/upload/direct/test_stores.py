@@ -25,8 +25,6 @@ in_parts = pytest.mark.parametrize("remote", [S3, AZURE], indirect=True)
 on_s3 = pytest.mark.parametrize("remote", [S3], indirect=True)
 
 PART = 5 * 1024 * 1024
-
-
 _DIED = "UPDATE direct_upload SET state = 'completing', attempt = 1, lease = now() - interval '1 second'"
 
 
@@ -213,7 +211,7 @@ async def test_parts_that_the_store_has_lost_are_not_waited_for_for_ever(
     ada = remote.customer()
     made = await offer(ada, 1000, multipart=True)
     await _lose_parts(remote)
-    monkeypatch.setattr("services.upload.direct.completion.ASSEMBLING", 0.5)
+    monkeypatch.setattr("services.upload.direct.completion.UNSEEN", 0.5)
     for _ in range(2):
         status, refused, _ = await complete(ada, made["upload_id"])
         assert (status, refused["code"]) == (409, "not_uploaded")
