@@ -12,10 +12,11 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from benchmarks.report import Row
+from deploy.local.ports import free_port
 from services.billing.main import create
 from services.billing.settings import Settings
 from shared.security import Principal, sign
-from tests.fixtures.postgres import PostgresServer, free_port
+from tests.fixtures.postgres import PostgresServer
 from tests.services.billing.door import SECRET
 from tests.services.billing.world import KEY, settings, signed
 

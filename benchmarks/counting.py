@@ -16,8 +16,9 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from benchmarks import samples, servers
+from deploy.local.ports import free_port
 from shared.kafka.publisher import Publisher
-from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
 from tests.fixtures.stack import ROOT
 
 PAGE = 8_000  # records made, and sent, at a time

@@ -13,8 +13,9 @@ from benchmarks import servers
 from benchmarks.load import Line, speeds, written
 from benchmarks.report import Row
 from benchmarks.service import Service, service
+from deploy.local.ports import free_port
 from tests.fixtures.parts import provide
-from tests.fixtures.postgres import PostgresServer, free_port
+from tests.fixtures.postgres import PostgresServer
 
 LARGE = 512 * 1024**2  # bytes
 ROUNDS = 5

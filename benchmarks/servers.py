@@ -12,8 +12,9 @@ from pathlib import Path
 
 from deploy.local import kafka
 from deploy.local.home import Home
+from deploy.local.ports import free_port
 from tests.fixtures.broker import EmbeddedBroker
-from tests.fixtures.postgres import PostgresServer, free_port
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.stack import CACHE, ROOT
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.report import Row
 from deploy.local import kafka
-from tests.fixtures.postgres import PostgresServer, free_port
+from deploy.local.ports import free_port
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.stack import run as stowage
 
 TARGETS = {"embedded": 10.0, "kafka": 15.0}  # seconds

@@ -13,8 +13,9 @@ from benchmarks import servers
 from benchmarks.load import PIECE, Line, head, many, speeds, written, written_files
 from benchmarks.report import Row
 from benchmarks.service import service
+from deploy.local.ports import free_port
 from tests.fixtures.parts import NPM, provide
-from tests.fixtures.postgres import PostgresServer, free_port
+from tests.fixtures.postgres import PostgresServer
 
 LARGE = 512 * 1024**2  # bytes
 CHUNK = 8 * 1024**2

@@ -11,12 +11,13 @@ from uuid import UUID
 
 from benchmarks import servers
 from benchmarks.load import Answer, Line
+from deploy.local.ports import free_port
 from services.usage.main import create
 from services.usage.settings import Settings
 from shared.http import serve
 from shared.security import Principal, sign
 from shared.settings import load
-from tests.fixtures.postgres import ServiceDatabase, free_port
+from tests.fixtures.postgres import ServiceDatabase
 
 SECRET = "s" * 40
 

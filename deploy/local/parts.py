@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from deploy.local.forks import Forked, Nursery
 from deploy.local.home import SERVICES, Home, StackError, write_private
+from deploy.local.ports import free_port, is_free
 from deploy.local.process import Part
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,19 +210,3 @@ def _inherited() -> dict[str, str]:
     """The caller's environment without what would speak of another stack."""
     ours = {"DATABASE_URL", "OWNER_DATABASE_URL", "HOST", "PORT", "MODE", "BASE_URL"}
     return {name: value for name, value in os.environ.items() if name not in ours}
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from deploy.local.home import Home, StackError
-from tests.fixtures.postgres import PostgresServer, free_port
+from deploy.local.ports import free_port
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.stack import Stack, person, run
 
 # Everybody but the administrator has to know a password.

@@ -14,8 +14,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from deploy.local.ports import free_port
 from deploy.local.process import is_alive
-from tests.fixtures.postgres import free_port
 from tests.fixtures.stack import Stack, run, started
 
 

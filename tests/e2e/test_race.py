@@ -14,8 +14,8 @@ import aiohttp
 import asyncpg
 import pytest
 
+from deploy.local.ports import free_port
 from shared.security import Principal, sign
-from tests.fixtures.postgres import free_port
 from tests.fixtures.stack import ROOT, Stack
 
 LIMIT = 104_857_600  # the Free plan, bytes

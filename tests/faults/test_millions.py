@@ -29,8 +29,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from deploy.local import kafka
 from deploy.local.home import Home
+from deploy.local.ports import free_port
 from tests.faults.millions import Events, Notice, Tenant, amounts, fold, tenant_id
-from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query, server
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query, server
 from tests.fixtures.stack import CACHE, ROOT, require_kafka
 
 EVENTS = int(os.environ.get("EVENTS", "2000000"))

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from deploy.local.ports import free_port
 from deploy.sandbox_payments.app import Provider, create
 from deploy.sandbox_payments.callbacks import Courier
-from tests.fixtures.postgres import free_port
 from tests.services.billing.serving import served
 
 API_KEY = "key-of-the-sandbox-tests"

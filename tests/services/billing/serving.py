@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from tests.fixtures.postgres import free_port
+from deploy.local.ports import free_port
 
 
 @asynccontextmanager

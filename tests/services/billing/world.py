@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from fastapi import FastAPI
 
+from deploy.local.ports import free_port
 from deploy.sandbox_payments.app import Provider
 from deploy.sandbox_payments.app import create as create_sandbox
 from deploy.sandbox_payments.callbacks import Courier
@@ -27,7 +28,7 @@ from services.billing.settings import Settings
 from services.billing.wiring import Core, build_core
 from services.billing.worker import work_off
 from shared.security import Principal, sign
-from tests.fixtures.postgres import ServiceDatabase, free_port, query
+from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.billing.door import SECRET, Door, open_door
 from tests.services.billing.serving import served
 

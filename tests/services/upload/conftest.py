@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from deploy.local.ports import free_port
 from services.upload.main import create
 from services.upload.settings import Settings
 from services.upload.upkeep import Upkeep, open_upkeep
@@ -22,7 +23,7 @@ from shared.errors import DomainError
 from shared.http import problems
 from shared.http.server import server_for
 from shared.security import Principal, sign
-from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
 from tests.fixtures.stores import told
 
 SECRET = "s" * 40

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
+from deploy.local.ports import free_port
 from shared.errors import DomainError, UpstreamError
 from shared.http import CurrentPrincipal, ServiceClient, create_app
 from shared.security import Principal
 from shared.settings import ServiceSettings
-from tests.fixtures.postgres import free_port
 from tests.services.billing.serving import served
 
 SECRET = "0123456789abcdef0123456789abcdef-tests"

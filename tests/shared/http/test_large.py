@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from fastapi import APIRouter, Request
 
+from deploy.local.ports import free_port
 from shared.http import UNLIMITED_BODY, Arrived, Body, ClientGone, create_app
 from shared.http.large import LARGE
 from shared.http.server import server_for
-from tests.fixtures.postgres import free_port
 from tests.shared.http.test_server import connected, settings
 
 router = APIRouter()

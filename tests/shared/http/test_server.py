@@ -15,10 +15,10 @@ import pytest
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from deploy.local.ports import free_port
 from shared.http import create_app
 from shared.http.server import MAX_HEAD, server_for
 from shared.settings import ServiceSettings
-from tests.fixtures.postgres import free_port
 
 SECRET = "0123456789abcdef0123456789abcdef-tests"
 ROOT = Path(__file__).parents[3]

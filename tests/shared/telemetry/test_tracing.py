@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import INVALID_SPAN
 
+from deploy.local.ports import free_port
 from shared.telemetry import current_traceparent, is_sampled, span, traceparent_of
-from tests.fixtures.postgres import free_port
 
 ROOT = Path(__file__).parents[3]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import pytest
 from aiosmtpd.controller import Controller
 
-from tests.fixtures.postgres import free_port
+from deploy.local.ports import free_port
 
 
 class Inbox:

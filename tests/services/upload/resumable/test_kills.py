@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
+from deploy.local.ports import free_port
 from services.upload.blobs.open import open_locations
 from services.upload.findings.orphans import Orphans
 from services.upload.quota.expiry import Expiry
@@ -23,7 +24,7 @@ from services.upload.resumable.expiry import ResumableExpiry
 from services.upload.settings import Settings
 from shared.db import Database
 from shared.security import Principal, sign
-from tests.fixtures.postgres import PostgresServer, ServiceDatabase, free_port, query
+from tests.fixtures.postgres import PostgresServer, ServiceDatabase, query
 from tests.services.upload.conftest import LIMIT, SECRET, Billing
 from tests.services.upload.resumable.conftest import BYTES, PATH, VERSION, metadata
 
