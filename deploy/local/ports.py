@@ -1,12 +1,12 @@
 """Ports to listen at that stay free until somebody does."""
 
+import atexit
 import random
 import socket
 
 # Below what the system gives to connections that go out (from 32,768 on Linux, 49,152 elsewhere): a port of those
 # that was free a moment ago may be the near end of somebody's connection when a server wants it.
 RANGE = range(10_000, 32_768)
-_claims: list[socket.socket] = []
 
 
 def is_free(port: int) -> bool:
@@ -35,5 +35,5 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    atexit.register(claim.close)
     return True

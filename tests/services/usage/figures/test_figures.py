@@ -22,11 +22,10 @@ from shared.events import MemberAdded, MemberRemoved, Metric, TenantDeleted, Ten
 from shared.kafka.records import Record
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.api import SERVICE, Api, person
+from tests.services.usage.present import last_month, now, this_month
 from tests.services.usage.samples import TENANT, credited, granted, record, told
 
-NOW = datetime.now(UTC)
-THIS, PATH = Month.of(NOW, UTC), "/api/usage/thresholds"
-LAST = Month.of(NOW.replace(day=1) - timedelta(days=1), UTC)
+PATH = "/api/usage/thresholds"
 MINE = [(80, "crossed"), (95, "crossed"), (100, "crossed")]
 
 
@@ -122,11 +121,11 @@ async def test_the_terms_billing_is_asked_for_judge_what_was_told(api: Api, usag
 async def test_credits_are_spent_and_bought(api: Api, usage_db: ServiceDatabase) -> None:
     assert (await shown(api, "credits"))["limit"] == 0
     assert (await check(api, "credits", 1))["allowed"] is False, "nothing was told yet"
-    month = str(THIS)
+    month = str(this_month())
     await api.moved(granted(1, 100), credited(1, 100, 0, month), credited(2, 15, 85, month))
     item = await shown(api, "credits")
     assert (item["used"], item["limit"], item["remaining"], item["percentage"]) == (85, 100, 15, 85.0)
-    assert datetime.fromisoformat(item["reset_at"]) == THIS.next.begins(UTC)
+    assert datetime.fromisoformat(item["reset_at"]) == this_month().next.begins(UTC)
     assert [(await check(api, "credits", n))["allowed"] for n in (15, 16)] == [True, False]
     await api.moved(credited(3, 0, 100, month))
     assert await events(usage_db, "credits") == MINE
@@ -140,17 +139,17 @@ async def test_credits_are_spent_and_bought(api: Api, usage_db: ServiceDatabase)
 
 
 async def test_the_credits_of_a_month_that_has_ended(api: Api, usage_db: ServiceDatabase) -> None:
-    await api.moved(granted(1, 100), credited(1, 1, 99, str(LAST)))
+    await api.moved(granted(1, 100), credited(1, 1, 99, str(last_month())))
     assert {i["state"] for i in (await api.get(f"{PATH}?metric=credits"))[1]["items"]} == {"armed"}
     item = await shown(api, "credits")
     assert (item["used"], item["limit"], item["remaining"]) == (0, 1, 1), "what is left stays"
-    await api.moved(credited(2, 0, 1, str(THIS)))
+    await api.moved(credited(2, 0, 1, str(this_month())))
     told_of = await query(usage_db.superuser, "SELECT value, period FROM alert ORDER BY period, value")
     assert [tuple(row) for row in told_of] == [
-        *((value, LAST.first) for value in (80, 95)),
-        *((value, THIS.first) for value in (80, 95, 100)),
+        *((value, last_month().first) for value in (80, 95)),
+        *((value, this_month().first) for value in (80, 95, 100)),
     ]
-    await api.moved(credited(3, 7, 100, str(LAST)))  # late news of it
+    await api.moved(credited(3, 7, 100, str(last_month())))  # late news of it
     assert (await shown(api, "credits"))["used"] == 0
     assert (await shown(api, "credits"))["remaining"] == 7
 
@@ -159,7 +158,7 @@ async def test_the_month_of_credits_is_the_tenants(api: Api) -> None:
     zone = ZoneInfo("Pacific/Kiritimati")
     async with api.worker.transaction() as connection:
         await TenantHandler("shared", lambda: None).apply(connection, [told(TENANT, zone=zone.key)])
-    month = Month.of(NOW, zone)
+    month = Month.of(now(), zone)
     await api.moved(granted(1, 100), credited(1, 5, 3, str(month)))
     item = await shown(api, "credits")
     assert (item["used"], datetime.fromisoformat(item["reset_at"])) == (3, month.next.begins(zone))
@@ -167,16 +166,16 @@ async def test_the_month_of_credits_is_the_tenants(api: Api) -> None:
 
 async def test_a_clock_far_ahead_stops_nothing(api: Api) -> None:
     await api.moved(granted(1, 100), credited(1, 5, 3, "2999-01"))
-    await api.moved(credited(2, 4, 4, str(THIS)))
+    await api.moved(credited(2, 4, 4, str(this_month())))
     assert (await shown(api, "credits"))["remaining"] == 4
 
 
 async def test_the_sweep_finds_nothing_unless_the_inline_way_is_broken(
     worker_db: Database, usage_db: ServiceDatabase
 ) -> None:
-    clock = FixedClock(NOW)
+    clock = FixedClock(now())
     counters = CounterService(ThresholdService(), clock)
-    batch = [granted(1, 100, members=5, projects=5), team(1, 4, 4), credited(1, 20, 80, str(THIS))]
+    batch = [granted(1, 100, members=5, projects=5), team(1, 4, 4), credited(1, 20, 80, str(this_month()))]
     async with worker_db.transaction() as connection:
         await counters.apply(connection, batch)
     sweep = Sweep(worker_db, counters, clock)
@@ -187,7 +186,7 @@ async def test_the_sweep_finds_nothing_unless_the_inline_way_is_broken(
     assert await sweep.run() == (1, 0)
     assert await events(usage_db, "members") == MINE
     assert await events(usage_db, "credits") == MINE[:2]
-    clock.advance(THIS.next.begins(UTC) - NOW + timedelta(hours=6))
+    clock.advance(this_month().next.begins(UTC) - clock.now() + timedelta(hours=6))
     assert await sweep.run() == (1, 0), "a new month is nothing that was missed"
     assert (await events(usage_db, "credits"))[2:] == [(95, "cleared"), (80, "cleared")]
     assert await sweep.run() == (1, 0)
@@ -245,7 +244,7 @@ async def test_batches_of_several_writers_end_where_the_newest_is(
 
 @pytest.mark.parametrize("metric", ["members", "projects", "credits"])
 async def test_only_managers_choose_and_strangers_see_nothing(api: Api, metric: Metric) -> None:
-    await api.moved(granted(1, 100, members=5, projects=5), team(1, 4, 4), credited(1, 1, 4, str(THIS)))
+    await api.moved(granted(1, 100, members=5, projects=5), team(1, 4, 4), credited(1, 1, 4, str(this_month())))
     body = {"metric": metric, "items": [{"percent": 50}, {"amount": 3}]}
     assert (await api.call("PUT", PATH, body, as_=person(role="member")))[0] == 403
     status, chosen = await api.call("PUT", PATH, body)

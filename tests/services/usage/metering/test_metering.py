@@ -20,21 +20,18 @@ from shared.events import Metric
 from shared.kafka.records import Record
 from tests.fixtures.postgres import ServiceDatabase, query
 from tests.services.usage.api import SERVICE, Api, person
+from tests.services.usage.present import last_month, now, this_month
 from tests.services.usage.samples import TENANT, bought, granted, stored, traffic
 
-NOW = datetime.now(UTC)
-THIS = Month.of(NOW, UTC)
-NEXT = THIS.next.begins(UTC)
-LAST = THIS.first - timedelta(days=3)
 PATH = "/api/usage/thresholds"
 
 
-def moved(seq: int, size: int, requests: int = 1, *, at: datetime = NOW, tenant: UUID = TENANT) -> Record:
-    return traffic(seq, at, (None, 1, size - 1, requests), tenant=tenant)
+def moved(seq: int, size: int, requests: int = 1, *, at: datetime | None = None, tenant: UUID = TENANT) -> Record:
+    return traffic(seq, at or now(), (None, 1, size - 1, requests), tenant=tenant)
 
 
-def image(seq: int, month: Month = THIS) -> Record:
-    return stored(seq, 1, image=month.first)
+def image(seq: int, month: Month | None = None) -> Record:
+    return stored(seq, 1, image=(month or this_month()).first)
 
 
 async def events(dsn: ServiceDatabase, metric: Metric) -> list[tuple[str, int, str]]:
@@ -82,13 +79,13 @@ async def test_every_metric_beside_its_limit(api: Api) -> None:
     ]
     assert [i["reset_at"] and datetime.fromisoformat(i["reset_at"]) for i in body["items"]] == [
         None,
-        NEXT,
-        NEXT,
-        NEXT,
+        this_month().next.begins(UTC),
+        this_month().next.begins(UTC),
+        this_month().next.begins(UTC),
         None,
         None,
         None,
-        NEXT,
+        this_month().next.begins(UTC),
     ]
     assert body["within"] is True
     inside = (await api.get(f"/internal/usage/{TENANT}/limits", as_=SERVICE))[1]
@@ -111,7 +108,7 @@ async def test_check_of_every_metric(api: Api) -> None:
     await api.moved(granted(1, 100, traffic=1000, images=5), image(1), moved(1, 900, 40))
     found = await check(api, "traffic", 100)
     assert (found["allowed"], found["used"], found["limit"], found["remaining"]) == (True, 900, 1000, 100)
-    assert datetime.fromisoformat(found["reset_at"]) == NEXT
+    assert datetime.fromisoformat(found["reset_at"]) == this_month().next.begins(UTC)
     assert (await check(api, "traffic", 101))["allowed"] is False
     assert [(await check(api, "images", n))["allowed"] for n in (4, 5)] == [True, False]
     assert [(await check(api, m, 2**50))["allowed"] for m in ("requests", "disk")] == [True, True]
@@ -124,7 +121,10 @@ async def test_check_of_every_metric(api: Api) -> None:
 
 async def test_thresholds_of_each_metric_are_its_own(api: Api, usage_db: ServiceDatabase) -> None:
     await api.moved(granted(1, 100, traffic=1000, images=5), moved(1, 960, 8))
-    assert await events(usage_db, "traffic") == [("crossed", 80, str(THIS.first)), ("crossed", 95, str(THIS.first))]
+    assert await events(usage_db, "traffic") == [
+        ("crossed", 80, str(this_month().first)),
+        ("crossed", 95, str(this_month().first)),
+    ]
     usual = (await api.get(f"{PATH}?metric=traffic"))[1]
     assert [(i["percent"], i["state"]) for i in usual["items"]] == [(80, "reached"), (95, "reached"), (100, "armed")]
     own = await choose(api, "traffic", {"percent": 96}, {"amount": 500})
@@ -134,13 +134,13 @@ async def test_thresholds_of_each_metric_are_its_own(api: Api, usage_db: Service
     ]
     assert (own["own"], (await api.get(PATH))[1]["own"]) == (True, False), "storage has the usual ones"
     assert (await events(usage_db, "traffic"))[2:] == [
-        (what, level, str(THIS.first))
+        (what, level, str(this_month().first))
         for what, level in (("crossed", 500), ("crossed", 96), ("cleared", 95), ("cleared", 80))
     ]
     status, again = await api.call("DELETE", f"{PATH}?metric=traffic")
     assert (status, again["own"], again["items"]) == (200, False, usual["items"])
     _, alerts = await api.get("/api/usage/alerts?metric=traffic")
-    assert {a["period"] for a in alerts["items"]} == {str(THIS.first)}
+    assert {a["period"] for a in alerts["items"]} == {str(this_month().first)}
     assert (await api.get("/api/usage/alerts?metric=images"))[1]["items"] == []
 
 
@@ -159,7 +159,7 @@ async def test_traffic_that_was_bought(api: Api, usage_db: ServiceDatabase) -> N
     """Raises the limit of its month, at once and everywhere, and is gone with it."""
     await api.moved(granted(1, 100, traffic=1000), moved(1, 1100))
     assert (await check(api, "traffic", 1))["allowed"] is False
-    await api.moved(bought(1, 1000, str(THIS), at=NOW))
+    await api.moved(bought(1, 1000, str(this_month()), at=now()))
     found = await check(api, "traffic", 900)
     assert (found["allowed"], found["used"], found["limit"], found["bought"]) == (True, 1100, 2000, 1000)
     assert (await check(api, "traffic", 901))["allowed"] is False
@@ -176,14 +176,14 @@ async def test_traffic_that_was_bought(api: Api, usage_db: ServiceDatabase) -> N
 
 
 async def test_next_month_what_was_bought_is_gone(worker_db: Database, usage_db: ServiceDatabase) -> None:
-    clock = FixedClock(NOW)
+    clock = FixedClock(now())
     counters = CounterService(ThresholdService(), clock)
     async with worker_db.transaction() as connection:
         await counters.apply(
-            connection, [granted(1, None, traffic=100), bought(1, 100, str(THIS), at=NOW), moved(1, 90)]
+            connection, [granted(1, None, traffic=100), bought(1, 100, str(this_month()), at=now()), moved(1, 90)]
         )
     assert await events(usage_db, "traffic") == [], "90 of 200"
-    clock.advance(NEXT - NOW + timedelta(hours=6))
+    clock.advance(this_month().next.begins(UTC) - clock.now() + timedelta(hours=6))
     await Sweep(worker_db, counters, clock).run()
     async with worker_db.transaction() as connection:
         await counters.apply(connection, [moved(2, 90, at=clock.now())])
@@ -192,13 +192,13 @@ async def test_next_month_what_was_bought_is_gone(worker_db: Database, usage_db:
 
 async def test_bought_for_a_month_that_is_over(api: Api) -> None:
     """News that come late raise nothing now."""
-    await api.moved(granted(1, 100, traffic=1000), moved(1, 10), bought(1, 500, LAST.strftime("%Y-%m"), at=NOW))
+    await api.moved(granted(1, 100, traffic=1000), moved(1, 10), bought(1, 500, str(last_month()), at=now()))
     found = await check(api, "traffic", 0)
     assert (found["limit"], found["bought"]) == (1000, 0)
 
 
 async def test_a_hard_threshold_stands_above_what_is_bought(api: Api) -> None:
-    await api.moved(granted(1, 100, traffic=1000), bought(1, 1000, str(THIS), at=NOW), moved(1, 10))
+    await api.moved(granted(1, 100, traffic=1000), bought(1, 1000, str(this_month()), at=now()), moved(1, 10))
     await choose(api, "traffic", {"amount": 500, "hard": True})
     assert [(await check(api, "traffic", n))["allowed"] for n in (490, 491)] == [True, False]
 
@@ -235,7 +235,7 @@ async def test_the_terms_billing_is_asked_for_have_every_limit(api: Api, usage_d
 
 async def test_the_month_is_the_tenants(api: Api, usage_db: ServiceDatabase) -> None:
     zone = ZoneInfo("Pacific/Kiritimati")
-    month = Month.of(NOW, zone)
+    month = Month.of(now(), zone)
     await query(
         usage_db.superuser,
         "INSERT INTO tenant (tenant_id, slug, name, owner_id, timezone, isolation, seq) "
@@ -253,7 +253,7 @@ async def test_the_month_is_the_tenants(api: Api, usage_db: ServiceDatabase) -> 
 
 
 async def test_what_the_old_month_had_reached_is_shown_by_nobody(api: Api, usage_db: ServiceDatabase) -> None:
-    old = datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC)
+    old = this_month().begins(UTC) - timedelta(days=3)
     await api.moved(granted(1, 100, traffic=100, at=old), moved(1, 96, at=old))
     assert [what for what, _, _ in await events(usage_db, "traffic")] == ["crossed", "crossed"]
     assert {i["state"] for i in (await api.get(f"{PATH}?metric=traffic"))[1]["items"]} == {"armed"}
@@ -292,7 +292,7 @@ async def test_two_writers_ring_once_and_never_wait_in_a_circle(worker_db: Datab
 async def test_the_sweep_finds_nothing_unless_the_inline_way_is_broken(
     worker_db: Database, usage_db: ServiceDatabase
 ) -> None:
-    clock = FixedClock(NOW)
+    clock = FixedClock(now())
     counters = CounterService(ThresholdService(), clock)
     async with worker_db.transaction() as connection:
         await counters.apply(connection, [granted(1, 100, traffic=100, images=10), moved(1, 85), image(1)])
@@ -306,19 +306,21 @@ async def test_the_sweep_finds_nothing_unless_the_inline_way_is_broken(
 
 
 async def test_the_sweep_begins_the_month(worker_db: Database, usage_db: ServiceDatabase) -> None:
-    clock = FixedClock(NOW)
+    clock = FixedClock(now())
     counters = CounterService(ThresholdService(), clock)
     async with worker_db.transaction() as connection:
         await counters.apply(connection, [granted(1, 100, traffic=100), moved(1, 85)])
-    clock.advance(NEXT - NOW + timedelta(hours=6))
+    clock.advance(this_month().next.begins(UTC) - clock.now() + timedelta(hours=6))
     assert await Sweep(worker_db, counters, clock).run() == (1, 0)
     assert await events(usage_db, "traffic") == [
-        ("crossed", 80, str(THIS.first)),
-        ("cleared", 80, str(THIS.first)),
+        ("crossed", 80, str(this_month().first)),
+        ("cleared", 80, str(this_month().first)),
     ]
     async with worker_db.transaction() as connection:
         await counters.apply(connection, [moved(2, 500), moved(3, 80, at=clock.now())])
-    assert (await events(usage_db, "traffic"))[2:] == [("crossed", 80, str(THIS.next.first))], "late ones ring nothing"
+    assert (await events(usage_db, "traffic"))[2:] == [("crossed", 80, str(this_month().next.first))], (
+        "late ones ring nothing"
+    )
 
 
 @pytest.mark.parametrize("metric", ["traffic", "images", "requests", "disk"])
