@@ -19,7 +19,7 @@ from tests.services.upload.conftest import Billing, Upload, serving, settings_fo
 from tests.services.upload.test_backends import clean, objects
 
 MIB = 1024 * 1024
-SECONDS = 1.5  # how long the store is asked again
+SECONDS = 3.0  # how long the store is asked again; one that says nothing is left after a third of it
 Troubled = tuple[Upload, Troublemaker]
 
 
@@ -34,7 +34,19 @@ async def troubled(
         settings = settings_for(dsn.app, tmp_path / "store", billing.url, store_seconds=SECONDS, **where)
         app = create(settings)
         async for _ in serving(app, settings):
-            yield Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http), proxy
+            service = Upload(settings.base_url, app, dsn, tmp_path / "store", settings, http)
+            await until_ready(service)
+            yield service, proxy
+
+
+async def until_ready(service: Upload) -> None:
+    """Whoever asks whether it is ready asks again: the store gets one attempt each time, and it may be busy."""
+    async with asyncio.timeout(30):
+        while True:
+            async with service.http.get(f"{service.url}/readyz") as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +86,13 @@ async def test_trouble_for_a_moment_is_not_noticed(troubled: Troubled) -> None:
 async def test_readiness_tells(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.upload.blobs.wire.LATELY", 0.0)
     service, proxy = troubled
-    for trouble, status in ((None, 200), ("read-only", 503), (None, 200), ("reset", 503), (None, 200)):
+    for trouble in ("read-only", "reset"):
         proxy.make(trouble)
         async with service.http.get(f"{service.url}/readyz") as answer:
-            assert answer.status == status, trouble
-            assert ("store" in await answer.text()) or status == 200
+            assert answer.status == 503, trouble
+            assert "store" in await answer.text()
+        proxy.make(None)
+        await until_ready(service)
 
 
 @pytest.mark.parametrize("service", KINDS[:2], indirect=True)

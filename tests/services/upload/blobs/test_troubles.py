@@ -36,8 +36,18 @@ async def trouble_before(
     server = request.getfixturevalue(f"{kind}_server")
     async with Troublemaker(server.url).running() as proxy:
         place = Place(kind, maker(kind, server, root, proxy.url, seconds))
-        yield await place.open(), proxy
-        await place.close()
+        try:
+            yield await until_open(place), proxy
+        finally:
+            await place.close()
+
+
+async def until_open(place: Place) -> BlobStore:
+    """A server that is busy may be too slow for the one attempt there is when a store is opened."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                return await place.open()
 
 
 @pytest.fixture(params=KINDS[1:])
