@@ -48,6 +48,7 @@ async def until_open(place: Place) -> BlobStore:
         while True:
             with contextlib.suppress(StoreUnavailable):
                 return await place.open()
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture(params=KINDS[1:])
